@@ -1,0 +1,7 @@
+//! What most policies use, in one line: `use switchback_policy::prelude::*;`.
+
+pub use serde::Deserialize;
+
+#[cfg(not(target_family = "wasm"))]
+pub use crate::test;
+pub use crate::{Decision, Load, Pool, Request, Response, Value, log, now, policy, random, share};

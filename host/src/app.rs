@@ -1,0 +1,203 @@
+//! From a configuration to a running host and back: the only place where long-lived tasks and threads start.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::config::Config;
+use crate::config::reload::{self, ConfigFile};
+use crate::control::{self, ControlError};
+use crate::digest::Digest;
+use crate::policy::compile::Compiler;
+use crate::policy::intake::folder::{self, PolicyFolder};
+use crate::policy::wasm::Engine;
+use crate::proxy::member::Members;
+use crate::proxy::worker::{Handle, Shared, Worker};
+use crate::release::{Current, Ground, Release};
+use crate::spec::Spec;
+use crate::store::journal::{Door, Journal, JournalError, Seen};
+use crate::store::{Store, StoreError};
+use crate::switch::change::{Change, Desired};
+use crate::switch::fail_back::{self, FALLS_WAITING_MAX};
+use crate::switch::receipt::Origin;
+use crate::switch::{Refusal, Switch};
+use crate::telemetry::Counts;
+
+/// A running host.
+pub struct App {
+    /// Changes what is current, and knows it.
+    pub switch: Arc<Switch>,
+    /// The control API's address, as it is bound.
+    pub control: SocketAddr,
+    config: Config,
+    drain: watch::Sender<bool>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Why a host does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal in it.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// This machine cannot run policies.
+    #[error("cannot run WebAssembly on this machine: {0}")]
+    Engine(String),
+    /// A thread cannot be started.
+    #[error("cannot start a worker")]
+    Worker(#[source] std::io::Error),
+    /// The policy folder.
+    #[error("cannot watch {0}: {1}")]
+    Watch(PathBuf, #[source] notify::Error),
+    /// The control API.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// What the configuration asks for cannot be made.
+    #[error("the configuration cannot be served: {0}")]
+    First(#[source] Refusal),
+}
+
+impl App {
+    /// Starts a host: resumes what the journal says was current, takes in what the doors have to say, listens.
+    ///
+    /// `program` is our own binary, started again to compile policies. Runs on the runtime that polls it; the workers
+    /// have threads of their own.
+    ///
+    /// # Errors
+    /// Why it does not start. Nothing is left running.
+    pub async fn start(config: Config, program: PathBuf) -> Result<Self, StartError> {
+        let store = Store::open(&config.state)?;
+        let (journal, recovered) = Journal::open(&store.journal_path())?;
+        let engine = Engine::new().map_err(|error| StartError::Engine(format!("{error:#}")))?;
+        engine.tick();
+        let compiler = Compiler::new(engine, program, store.clone());
+        let ground = Arc::new(Ground {
+            workers: config.workers,
+            members: Members::default(),
+            counts: Counts::new(config.workers),
+        });
+
+        // Workers start with a release of nothing, and without a listener: nobody can ask yet.
+        let nothing = Release::new(0, Arc::new(Spec::default()), BTreeMap::new(), &BTreeMap::new(), &ground);
+        let current = Arc::new(Current::new(Arc::new(nothing.expect("no vips do not overlap"))));
+        let (falls, fallen) = mpsc::channel(FALLS_WAITING_MAX);
+        let (drain, draining) = watch::channel(false);
+        let shared = Shared { current: current.clone(), falls, draining: draining.clone() };
+        let workers: Vec<Handle> = (0..config.workers)
+            .map(|id| Worker::start(id, shared.clone()))
+            .collect::<Result<_, _>>()
+            .map_err(StartError::Worker)?;
+        drop(shared);
+        let switch = Arc::new(Switch::new(current, ground, store.clone(), journal, compiler, workers, &recovered));
+
+        let doors = Doors::new(&recovered.seen);
+        if let Some(trail) = recovered.trail {
+            switch.resume(trail).await.map_err(StartError::First)?;
+        }
+        std::fs::create_dir_all(&config.policy_folder)
+            .map_err(|error| StoreError::Io(error, config.policy_folder.clone()))?;
+        let mut folder = PolicyFolder::new(config.policy_folder.clone(), switch.clone(), doors.folder);
+        let mut file = ConfigFile::new(config.clone(), switch.clone(), doors.file);
+        if switch.current.pin().number == 0 {
+            // The first start: the file and the folder together make the first release, as neither can be served alone.
+            first(&switch, &mut folder, &mut file, &config).await.map_err(StartError::First)?;
+        }
+
+        let control = control::start(config.control_listen, switch.clone(), store.token()?, draining).await?;
+        let folder = folder.watch().map_err(|error| StartError::Watch(config.policy_folder.clone(), error))?;
+        let file = file.watch().map_err(|error| StartError::Watch(config.file.clone(), error))?;
+        let ready = switch.clone();
+        let tasks = vec![
+            tokio::spawn(folder),
+            tokio::spawn(file),
+            tokio::spawn(fail_back::watch(switch.clone(), fallen, config.fail_back)),
+            tokio::spawn(async move { ready.tend_in_turn().await }),
+            tokio::spawn(keep_journal(switch.clone())),
+        ];
+        Ok(Self { switch, control, config, drain, tasks })
+    }
+
+    /// The address a vip is reached at, where its configured port was 0.
+    pub fn address(&self, vip: &str) -> Option<SocketAddr> {
+        let listen = self.switch.current.pin().spec.vips.get(vip)?.listen;
+        self.switch.listening().into_iter().find(|(named, _)| *named == listen).map(|(_, bound)| bound)
+    }
+
+    /// Leaves: takes no more connections and no more changes, lets requests in flight end, up to the drain limit.
+    /// Answers whether all of them did.
+    pub async fn leave(self) -> bool {
+        let Self { switch, config, drain, tasks, .. } = self;
+        for task in &tasks {
+            task.abort();
+        }
+        let _ = drain.send(true);
+        let all_left = tokio::time::timeout(config.drain, switch.dismiss()).await.is_ok();
+        let _ = std::fs::remove_file(switch.store.socket_path());
+        all_left
+    }
+}
+
+/// What the doors had taken in before this start.
+struct Doors {
+    folder: BTreeMap<String, Digest>,
+    file: Option<(Digest, Desired)>,
+}
+
+impl Doors {
+    fn new(seen: &[Seen]) -> Self {
+        let folder = seen.iter().filter(|seen| seen.door == Door::Folder);
+        let folder = folder.filter_map(|seen| Some((seen.name.clone(), seen.content.parse().ok()?))).collect();
+        let file = seen.iter().find(|seen| seen.door == Door::File).and_then(|seen| reload::last_seen(&seen.content));
+        Self { folder, file }
+    }
+}
+
+/// Writes what a full or absent disk did not take, once it does.
+async fn keep_journal(switch: Arc<Switch>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    let mut waiting = 0;
+    loop {
+        every.tick().await;
+        let now = switch.journal.catch_up().await;
+        if waiting > 0 && now == 0 {
+            tracing::info!(records = waiting, "the journal has caught up");
+        }
+        waiting = now;
+    }
+}
+
+/// Makes the first release of all that is there. A policy that is not fit is left out, if the rest can do without it.
+async fn first(
+    switch: &Switch,
+    folder: &mut PolicyFolder,
+    file: &mut ConfigFile,
+    config: &Config,
+) -> Result<(), Refusal> {
+    let origin = Origin {
+        door: Door::File,
+        who: "configuration file".into(),
+        why: format!("first start with {}", config.file.display()),
+    };
+    let mut builds = folder.admit_all().await;
+    loop {
+        let mut seen: Vec<Seen> = builds.iter().map(|(name, digest)| folder::seen(name, *digest)).collect();
+        seen.extend(file.taken_in(config));
+        let change = Change::First { file: config.desired.clone(), builds: builds.clone() };
+        match switch.activate(change, &origin, seen).await {
+            Ok(_) => break,
+            Err(Refusal::Policy { policy, .. }) if builds.iter().any(|(name, _)| *name == policy) => {
+                builds.retain(|(name, _)| *name != policy);
+            }
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    folder.taken_in(&builds);
+    Ok(())
+}

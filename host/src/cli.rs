@@ -1,0 +1,134 @@
+//! The command line: `run` and `demo` are hosts; everything else is a client of a running one's control API.
+//!
+//! Results go to standard output, errors and hints to standard error. Exit codes: 0 done, 1 refused or failed, 2 wrong
+//! usage, 3 no host answers.
+
+#![allow(clippy::print_stdout, reason = "standard output is where a command's result goes")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+mod activate;
+mod check;
+mod client;
+mod demo;
+mod history;
+mod pools;
+mod push;
+mod run;
+mod show;
+mod status;
+mod step;
+mod switch;
+mod text;
+
+use self::client::{Client, Unreachable};
+
+/// A load-balancing HTTP proxy with a back button for deployments
+#[derive(Parser)]
+#[command(name = "switchback", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Which host is meant.
+#[derive(Args)]
+struct Place {
+    /// The configuration file; commands take the host's state folder from it
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "SWITCHBACK_CONFIG",
+        default_value = "switchback.toml",
+        value_name = "FILE"
+    )]
+    config: PathBuf,
+    /// The state folder of the host to talk to, instead of the one that the configuration names
+    #[arg(long, global = true, env = "SWITCHBACK_STATE", value_name = "FOLDER")]
+    state: Option<PathBuf>,
+    /// Print the control API's answer as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Run),
+    Demo(demo::Demo),
+    Check(check::Check),
+    Status(status::Status),
+    History(history::History),
+    Show(show::Show),
+    Pools(pools::Pools),
+    Push(push::Push),
+    Switch(switch::Switch),
+    Activate(activate::Activate),
+    /// Make the release before the current one current again
+    ///
+    /// The switch is done before anything is written: it works with a full disk, and the receipt says whether it would
+    /// survive a crash.
+    ///
+    /// Example: switchback back --why "checkout errors"
+    Back(step::Step),
+    /// Make the release after the current one current again: takes a `back` back
+    Forward(step::Step),
+    /// Compile the policy on standard input (what `run` starts as a limited child process)
+    #[command(name = crate::policy::compile::CHILD_COMMAND, hide = true)]
+    CompilePolicy,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let Cli { place, command } = Cli::parse();
+    let done = match command {
+        Command::CompilePolicy => {
+            return crate::policy::wasm::compiler::run().map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+        Command::Run(run) => run.run(&place),
+        Command::Demo(demo) => demo.run(),
+        Command::Check(check) => check.run(&place),
+        Command::Status(status) => status.run(&place),
+        Command::History(history) => history.run(&place),
+        Command::Show(show) => show.run(&place),
+        Command::Pools(pools) => pools.run(&place),
+        Command::Push(push) => push.run(&place),
+        Command::Switch(switch) => switch.run(&place),
+        Command::Activate(activate) => activate.run(&place),
+        Command::Back(step) => step.run(&place, "back"),
+        Command::Forward(step) => step.run(&place, "forward"),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if let Some(unreachable) = error.downcast_ref::<Unreachable>() {
+                eprintln!("hint: {}", unreachable.hint());
+                return ExitCode::from(3);
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Place {
+    fn client(&self) -> Client {
+        Client::of(self.state.clone().unwrap_or_else(|| client::state_folder(&self.config)))
+    }
+}
+
+fn log_to_stderr(default: &str) {
+    use std::io::IsTerminal;
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("SWITCHBACK_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}

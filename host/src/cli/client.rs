@@ -1,0 +1,128 @@
+//! The control API, from a command's side: one call over the Unix socket in the state folder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, HOST};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use crate::control::auth::X_WHO;
+use crate::control::error::ErrorBody;
+use crate::store::{SOCKET_FILE, TOKEN_FILE};
+
+/// A host to talk to.
+pub(super) struct Client {
+    state: PathBuf,
+}
+
+/// Nobody answers.
+#[derive(Debug, thiserror::Error)]
+#[error("no host answers at {0}")]
+pub(super) struct Unreachable(PathBuf, #[source] std::io::Error);
+
+impl Unreachable {
+    pub(super) fn hint(&self) -> &'static str {
+        "is it running? `--state FOLDER` or `--config FILE` says which host is meant"
+    }
+}
+
+impl Client {
+    pub(super) fn of(state: PathBuf) -> Self {
+        Self { state }
+    }
+
+    /// Asks for something that is only read.
+    pub(super) fn get(&self, path: &str) -> anyhow::Result<Bytes> {
+        self.call(Method::GET, path, Bytes::new())
+    }
+
+    /// Asks for a change.
+    pub(super) fn post(&self, path: &str, body: &impl serde::Serialize) -> anyhow::Result<Bytes> {
+        self.call(Method::POST, path, serde_json::to_vec(body)?.into())
+    }
+
+    pub(super) fn put(&self, path: &str, body: impl Into<Bytes>) -> anyhow::Result<Bytes> {
+        self.call(Method::PUT, path, body.into())
+    }
+
+    fn call(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
+        // One call and out: the smallest runtime, as `back` is measured from the key press.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        runtime.block_on(self.exchange(method, path, body))
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
+        let socket = self.state.join(SOCKET_FILE);
+        let stream = UnixStream::connect(&socket).await.map_err(|error| Unreachable(socket, error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
+        let mut request = Request::builder().method(method.clone()).uri(path).header(HOST, "switchback");
+        if method != Method::GET {
+            request = request.header(X_WHO, who()).header(AUTHORIZATION, format!("Bearer {}", self.token()?));
+        }
+        let answer = sender.send_request(request.body(Full::new(body))?).await?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        connection.abort();
+        if status.is_success() {
+            return Ok(body);
+        }
+        match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(error) => bail!("{}", error.message),
+            Err(_) => bail!("{status}: {}", String::from_utf8_lossy(&body)),
+        }
+    }
+
+    fn token(&self) -> anyhow::Result<String> {
+        if let Ok(token) = std::env::var("SWITCHBACK_TOKEN") {
+            return Ok(token);
+        }
+        let path = self.state.join(TOKEN_FILE);
+        let token = std::fs::read_to_string(&path);
+        Ok(token
+            .with_context(|| {
+                format!("cannot read the token in {}; SWITCHBACK_TOKEN can hold it instead", path.display())
+            })?
+            .trim()
+            .to_owned())
+    }
+}
+
+/// The state folder of the host that was started with this file.
+///
+/// Reads nothing but that key, and does without when the file is broken: at that moment somebody may need `back`.
+pub(super) fn state_folder(config: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(config).unwrap_or_default();
+    let table: toml::Table = text.parse().unwrap_or_default();
+    let state = table.get("state").and_then(toml::Value::as_str).unwrap_or("state");
+    config.parent().unwrap_or(Path::new("")).join(state)
+}
+
+/// An answer as what it is.
+pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> anyhow::Result<T> {
+    serde_json::from_slice(body).context("the host's answer is not understood; is it of the same version?")
+}
+
+/// Encodes a piece of a path or query (RFC 3986, 2.3).
+pub(super) fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// Who is at the keyboard, for the history.
+fn who() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into());
+    user.chars().filter(|c| !c.is_control()).collect()
+}

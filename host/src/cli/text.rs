@@ -1,0 +1,70 @@
+//! How commands show things to people.
+
+use hyper::body::Bytes;
+
+use super::client::read;
+use crate::spec::DeciderSpec;
+use crate::store::journal::{Entry, Kind, word};
+use crate::switch::receipt::Receipt;
+
+/// Prints the API's answer as it came.
+pub(super) fn print_json(body: &Bytes) {
+    println!("{}", String::from_utf8_lossy(body));
+}
+
+/// Prints a receipt.
+pub(super) fn print_receipt(body: &Bytes, json: bool) -> anyhow::Result<()> {
+    if json {
+        print_json(body);
+        return Ok(());
+    }
+    let receipt: Receipt = read(body)?;
+    println!("{}", describe(&receipt));
+    if !receipt.durable {
+        println!("  NOT on the disk yet: it would not survive a crash; the journal catches up when the disk does");
+    }
+    Ok(())
+}
+
+/// A receipt in one or two lines.
+pub(super) fn describe(receipt: &Receipt) -> String {
+    let Receipt { action, from, to, changed, timing, .. } = receipt;
+    if !changed {
+        return format!("r{} serves already; nothing to change", to.number);
+    }
+    let did = match action {
+        Kind::Back => "back",
+        Kind::Forward => "forward",
+        _ => "activated",
+    };
+    format!(
+        "{did}: r{} -> r{} ({})\n  every worker switched in {} us, last decision by r{} after {} us, {} of its requests in flight",
+        from.number,
+        to.number,
+        to.digest.short(),
+        timing.switched_in_micros,
+        from.number,
+        timing.last_old_decision_micros,
+        timing.in_flight_on_old,
+    )
+}
+
+/// A line of the history.
+pub(super) fn entry_line(entry: &Entry) -> String {
+    let Entry { at, kind, door, who, why, from, to, .. } = entry;
+    let releases = match (from, to) {
+        (Some(from), Some(to)) => format!("r{from} -> r{to}"),
+        (Some(from), None) => format!("r{from} stays"),
+        (None, Some(to)) => format!("r{to}"),
+        (None, None) => String::new(),
+    };
+    format!("{at}  {:<8}  {releases:<12}  {} ({})  {why}", word(kind), who, word(door))
+}
+
+/// What decides for a vip.
+pub(super) fn decider(decider: &DeciderSpec) -> String {
+    match decider {
+        DeciderSpec::Pool(pool) => format!("pool {pool}"),
+        DeciderSpec::Policy(policy) => format!("policy {policy}"),
+    }
+}

@@ -1,0 +1,123 @@
+//! Reads the configuration file again when it changes: a change like any other.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+use super::Config;
+use crate::digest::Digest;
+use crate::store::journal::{Door, Seen};
+use crate::switch::Switch;
+use crate::switch::activate::with_causes;
+use crate::switch::change::{Change, Desired};
+use crate::switch::receipt::Origin;
+
+/// How long the file must be still: editors write in several steps.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// How often the file is looked at without being told to: events can be lost.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// The file, and what it said when it was last read.
+pub struct ConfigFile {
+    path: PathBuf,
+    switch: Arc<Switch>,
+    /// What serves was started with it; some of it cannot be changed while running.
+    started_with: Config,
+    text: Option<Digest>,
+    desired: Option<Desired>,
+}
+
+impl ConfigFile {
+    /// The file that the host was started with, and what was last taken in from it.
+    pub fn new(started_with: Config, switch: Arc<Switch>, last_read: Option<(Digest, Desired)>) -> Self {
+        let (text, desired) = last_read.unzip();
+        Self { path: started_with.file.clone(), switch, started_with, text, desired }
+    }
+
+    /// Remembers that the host started with the file as it is; answers what the journal is told of it.
+    pub fn taken_in(&mut self, config: &Config) -> Option<Seen> {
+        let text = std::fs::read(&self.path).ok()?;
+        let digest = Digest::of(&text);
+        self.text = Some(digest);
+        self.desired = Some(config.desired.clone());
+        Some(seen(digest, &config.desired))
+    }
+
+    /// Watches the file for ever.
+    ///
+    /// # Errors
+    /// When it cannot be watched.
+    pub fn watch(mut self) -> notify::Result<impl Future<Output = ()>> {
+        let (events, mut received) = mpsc::unbounded_channel();
+        let mut watcher = notify::recommended_watcher(move |event| {
+            let _ = events.send(event);
+        })?;
+        // The folder: an editor puts a new file in the old one's place, and a watch would stay with the old.
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        Ok(async move {
+            let _watcher: RecommendedWatcher = watcher;
+            loop {
+                self.take_in().await;
+                let told: Option<Option<notify::Result<notify::Event>>> =
+                    tokio::time::timeout(LOOK_AGAIN, received.recv()).await.ok();
+                match told {
+                    Some(None) => return,
+                    Some(Some(_)) => while let Ok(Some(_)) = tokio::time::timeout(SETTLE, received.recv()).await {},
+                    None => {}
+                }
+            }
+        })
+    }
+
+    async fn take_in(&mut self) {
+        let Ok(text) = std::fs::read_to_string(&self.path) else { return };
+        let digest = Digest::of(text.as_bytes());
+        if self.text.replace(digest) == Some(digest) {
+            return;
+        }
+        let origin = Origin {
+            door: Door::File,
+            who: "configuration file".into(),
+            why: format!("{} changed", self.path.display()),
+        };
+        let config = match Config::parse(&text, &self.path) {
+            Ok(config) => config,
+            Err(error) => return self.switch.refuse(&origin, &with_causes(&error)),
+        };
+        if !self.started_with.differs_only_in_release(&config) {
+            tracing::warn!(
+                file = %self.path.display(),
+                "state, policy_folder, workers, drain, control and fail_back are read at start only: restart to change them"
+            );
+        }
+        let seen = seen(digest, &config.desired);
+        let change = Change::File { before: self.desired.clone(), now: config.desired.clone() };
+        if self.switch.activate(change, &origin, vec![seen]).await.is_ok() {
+            self.desired = Some(config.desired);
+        }
+    }
+}
+
+/// What the journal is told of a file that was taken in.
+pub fn seen(text: Digest, desired: &Desired) -> Seen {
+    let content = serde_json::to_string(&(text, desired)).expect("a configuration is plain data");
+    Seen { door: Door::File, name: "switchback.toml".into(), content }
+}
+
+/// The reverse of [`seen`].
+pub fn last_seen(content: &str) -> Option<(Digest, Desired)> {
+    serde_json::from_str(content).ok()
+}
+
+impl Config {
+    /// Whether two configurations differ in nothing but what a release is made of.
+    fn differs_only_in_release(&self, other: &Self) -> bool {
+        let release_of_other = Self { desired: self.desired.clone(), ..other.clone() };
+        *self == release_of_other
+    }
+}

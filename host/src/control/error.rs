@@ -1,0 +1,67 @@
+//! What the API says when it does not do what it was asked: the one place with its status codes.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::store::journal::JournalError;
+use crate::switch::Refusal;
+use crate::switch::activate::with_causes;
+
+/// Why a call was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No token came.
+    #[error(
+        "this changes something and needs the token: `Authorization: Bearer TOKEN`, the token is in `control.token` in the state folder"
+    )]
+    NoToken,
+    /// Another token came.
+    #[error("that is not the token")]
+    WrongToken,
+    /// The switch says no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// What came cannot be understood.
+    #[error("{0}")]
+    BadRequest(String),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+}
+
+/// The body of every answer that is not a success.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// One word for programs.
+    pub error: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl ApiError {
+    fn status_and_word(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NoToken => (StatusCode::UNAUTHORIZED, "no_token"),
+            Self::WrongToken => (StatusCode::FORBIDDEN, "wrong_token"),
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::NotFound(_) | Self::Refused(Refusal::NoSuchRelease(_)) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::Refused(Refusal::NowhereToGo(_) | Refusal::Overtaken(_)) => (StatusCode::CONFLICT, "conflict"),
+            Self::Refused(Refusal::Policy { .. } | Refusal::Change(_) | Refusal::Listen(_)) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "refused")
+            }
+            Self::Refused(Refusal::Journal(_)) | Self::Journal(_) => (StatusCode::INSUFFICIENT_STORAGE, "journal"),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, word) = self.status_and_word();
+        (status, Json(ErrorBody { error: word.into(), message: with_causes(&self) })).into_response()
+    }
+}

@@ -1,0 +1,173 @@
+//! The API's routes: each a call of the switch.
+//!
+//! | route | does |
+//! |---|---|
+//! | `GET /v1/status` | the host as it stands |
+//! | `GET /v1/history?limit=N` | what happened, newest first |
+//! | `GET /v1/releases/N` | one release whole; `current` for N is the one that serves |
+//! | `GET /v1/vips`, `GET /v1/pools` | as they stand |
+//! | `PUT /v1/vips/VIP` | assign a pool or a policy: `{"pool": "green"}` |
+//! | `PUT /v1/policies/NAME` | upload a policy; the body is its bytes, `?config=TEXT` what it is told |
+//! | `POST /v1/releases/N/activate` | make a release current |
+//! | `POST /v1/back`, `POST /v1/forward` | go back, go forward |
+
+use axum::Json;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::HeaderMap;
+use axum::middleware;
+use axum::routing::{get, post, put};
+use serde::Deserialize;
+
+use super::Api;
+use super::auth::{origin, require_token};
+use super::error::ApiError;
+use super::views::{
+    self, ActivateRequest, AssignRequest, History, PoolView, ReleaseView, Status, StepRequest, VipView,
+};
+use crate::policy::intake::upload::upload;
+use crate::policy::validate::POLICY_BYTES_MAX;
+use crate::spec::DeciderSpec;
+use crate::switch::Refusal;
+use crate::switch::change::Change;
+use crate::switch::receipt::Receipt;
+
+/// Entries of the history that `status` shows.
+const RECENT: usize = 5;
+
+/// Entries of the history that can be asked for at once.
+const HISTORY_MAX: usize = 1000;
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+/// Carries a change out to its end, even if the caller hangs up in the middle of it.
+async fn whole(change: impl Future<Output = Result<Receipt, Refusal>> + Send + 'static) -> Answer<Receipt> {
+    Ok(Json(tokio::spawn(change).await.expect("a change does not panic")?))
+}
+
+pub(super) fn all(api: Api) -> Router {
+    let changing = Router::new()
+        .route("/v1/vips/{vip}", put(assign))
+        .route("/v1/policies/{name}", put(put_policy).layer(DefaultBodyLimit::max(POLICY_BYTES_MAX + 1)))
+        .route("/v1/releases/{number}/activate", post(activate))
+        .route("/v1/back", post(back))
+        .route("/v1/forward", post(forward))
+        .route_layer(middleware::from_fn_with_state(api.clone(), require_token));
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/history", get(history))
+        .route("/v1/releases/{number}", get(release))
+        .route("/v1/vips", get(vips))
+        .route("/v1/pools", get(pools))
+        .merge(changing)
+        .fallback(async || ApiError::NotFound("there is no such route".into()))
+        .with_state(api)
+}
+
+async fn status(State(api): State<Api>) -> Answer<Status> {
+    let recent = api.switch.journal.history(RECENT).await?;
+    Ok(Json(views::status(&api.switch, recent)))
+}
+
+#[derive(Deserialize)]
+struct HistoryQuery {
+    limit: Option<usize>,
+}
+
+async fn history(State(api): State<Api>, Query(query): Query<HistoryQuery>) -> Answer<History> {
+    let entries = api.switch.journal.history(query.limit.unwrap_or(50).min(HISTORY_MAX)).await?;
+    let trail = api.switch.trail();
+    Ok(Json(History { current: trail.current(), trail: trail.steps().to_vec(), position: trail.position(), entries }))
+}
+
+async fn release(State(api): State<Api>, Path(number): Path<String>) -> Answer<ReleaseView> {
+    let current = api.switch.current.get();
+    let number = if number == "current" { current.number } else { parse_number(&number)? };
+    let content = api.switch.journal.release(number).await?.ok_or(Refusal::NoSuchRelease(number))?;
+    let name = crate::switch::receipt::ReleaseName { number, digest: content.digest() };
+    Ok(Json(ReleaseView { current: number == current.number, name, content }))
+}
+
+async fn vips(State(api): State<Api>) -> Json<Vec<VipView>> {
+    Json(views::vips(&api.switch, &api.switch.current.get()))
+}
+
+async fn pools(State(api): State<Api>) -> Json<Vec<PoolView>> {
+    Json(views::pools(&api.switch.current.get()))
+}
+
+async fn assign(State(api): State<Api>, Path(vip): Path<String>, headers: HeaderMap, body: Bytes) -> Answer<Receipt> {
+    let AssignRequest { pool, policy, why } = parse(&body)?;
+    let decider = match (pool, policy) {
+        (Some(pool), None) => DeciderSpec::Pool(pool),
+        (None, Some(policy)) => DeciderSpec::Policy(policy),
+        _ => return Err(ApiError::BadRequest("expected either `pool` or `policy`".into())),
+    };
+    let change = Change::Assign { vip, decider };
+    let origin = origin(&headers, why);
+    whole(async move { api.switch.activate(change, &origin, Vec::new()).await }).await
+}
+
+#[derive(Deserialize)]
+struct PolicyQuery {
+    config: Option<String>,
+    why: Option<String>,
+}
+
+async fn put_policy(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(query): Query<PolicyQuery>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer<Receipt> {
+    let origin = origin(&headers, query.why);
+    whole(async move { upload(&api.switch, name, body, query.config, &origin).await }).await
+}
+
+async fn activate(
+    State(api): State<Api>,
+    Path(number): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer<Receipt> {
+    let ActivateRequest { why } = parse(&body)?;
+    let number = parse_number(&number)?;
+    let content = api.switch.journal.release(number).await?.ok_or(Refusal::NoSuchRelease(number))?;
+    let mut origin = origin(&headers, why);
+    if origin.why.is_empty() {
+        origin.why = format!("content of r{number}");
+    }
+    let change = Change::Release(Box::new(content));
+    whole(async move { api.switch.activate(change, &origin, Vec::new()).await }).await
+}
+
+async fn back(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Answer<Receipt> {
+    let StepRequest { why } = parse(&body)?;
+    let origin = origin(&headers, why);
+    whole(async move { api.switch.back(&origin).await }).await
+}
+
+async fn forward(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Answer<Receipt> {
+    let StepRequest { why } = parse(&body)?;
+    let origin = origin(&headers, why);
+    whole(async move { api.switch.forward(&origin).await }).await
+}
+
+/// A body of JSON; none is the same as `{}`. What it is called does not matter.
+fn parse<T: for<'a> Deserialize<'a>>(body: &Bytes) -> Result<T, ApiError> {
+    let body: &[u8] = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body)
+        .map_err(|error| ApiError::BadRequest(format!("the body is not what was expected: {error}")))
+}
+
+fn parse_number(text: &str) -> Result<u64, ApiError> {
+    let digits = text.strip_prefix('r').unwrap_or(text);
+    digits.parse().map_err(|_| {
+        ApiError::BadRequest(format!(
+            "expected a release's number such as `42` or `r42`, got `{}`",
+            crate::policy::text::printable(text)
+        ))
+    })
+}

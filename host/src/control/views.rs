@@ -1,0 +1,228 @@
+//! What the API shows: the host as it stands, in plain data. Shared with the CLI, which reads it.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::release::Release;
+use crate::spec::{DeciderSpec, Spec};
+use crate::store::journal::Entry;
+use crate::switch::Switch;
+use crate::switch::receipt::ReleaseName;
+use crate::telemetry::{PoolTotals, VipTotals};
+
+/// `GET /v1/status`
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the host.
+    pub version: String,
+    /// The release that serves.
+    pub current: ReleaseName,
+    /// Where `back` would go.
+    pub back: Option<Step>,
+    /// Where `forward` would go.
+    pub forward: Option<Step>,
+    /// Requests in flight that the current release decided.
+    pub in_flight: u32,
+    /// Worker threads.
+    pub workers: usize,
+    /// The vips.
+    pub vips: Vec<VipView>,
+    /// The pools.
+    pub pools: Vec<PoolView>,
+    /// The policies.
+    pub policies: Vec<PolicyView>,
+    /// The last entries of the history, newest first.
+    pub recent: Vec<Entry>,
+}
+
+/// A release one step away.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Step {
+    /// Its number.
+    pub number: u64,
+    /// Whether it is staged, and warm on every worker: a switch to it takes no time.
+    pub ready: bool,
+}
+
+/// A vip as it stands.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct VipView {
+    /// Its name.
+    pub name: String,
+    /// The address of the configuration.
+    pub listen: SocketAddr,
+    /// The address it is reached at.
+    pub bound: Option<SocketAddr>,
+    /// Hosts it serves; none means all.
+    pub hosts: Vec<String>,
+    /// Path prefixes it serves; none means all.
+    pub paths: Vec<String>,
+    /// What decides for it.
+    pub decider: DeciderSpec,
+    /// Whether its policy is there. A vip whose policy has not arrived is served by its fallback pool.
+    pub decides: bool,
+    /// Its fallback pool.
+    pub fallback: Option<String>,
+    /// How its requests were decided.
+    #[serde(flatten)]
+    pub totals: VipTotals,
+}
+
+/// A pool as it stands.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PoolView {
+    /// Its name.
+    pub name: String,
+    /// Its members.
+    pub members: Vec<MemberView>,
+    /// What it served.
+    #[serde(flatten)]
+    pub totals: PoolTotals,
+}
+
+/// A member as it stands.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MemberView {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Requests in flight to it.
+    pub in_flight: u32,
+    /// Requests sent to it.
+    pub requests: u64,
+    /// Requests it did not answer, or not whole.
+    pub failures: u64,
+}
+
+/// A policy as it stands.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PolicyView {
+    /// Its name.
+    pub name: String,
+    /// Its build; none while only its settings are known.
+    pub digest: Option<crate::digest::Digest>,
+    /// What it says of itself.
+    pub description: Option<String>,
+    /// The pools it chooses from.
+    pub pools: Vec<String>,
+}
+
+/// `GET /v1/releases/N`
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ReleaseView {
+    /// Its name.
+    #[serde(flatten)]
+    pub name: ReleaseName,
+    /// Whether it serves.
+    pub current: bool,
+    /// Its content.
+    pub content: Spec,
+}
+
+/// `GET /v1/history`
+#[derive(Debug, Serialize, Deserialize)]
+pub struct History {
+    /// The release that serves.
+    pub current: u64,
+    /// The releases `back` and `forward` move along, oldest first.
+    pub trail: Vec<u64>,
+    /// Where the current one is among them.
+    pub position: usize,
+    /// What happened, newest first.
+    pub entries: Vec<Entry>,
+}
+
+/// `POST /v1/back`, `/v1/forward`: an optional body.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepRequest {
+    /// For the history.
+    pub why: Option<String>,
+}
+
+/// `POST /v1/releases/N/activate`: an optional body of the same form.
+pub type ActivateRequest = StepRequest;
+
+/// `PUT /v1/vips/VIP`: exactly one of the two.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssignRequest {
+    /// The pool that is to serve it.
+    pub pool: Option<String>,
+    /// Or the policy that is to decide.
+    pub policy: Option<String>,
+    /// For the history.
+    pub why: Option<String>,
+}
+
+/// The host as it stands, but for the history.
+pub fn status(switch: &Switch, recent: Vec<Entry>) -> Status {
+    let current = switch.current.get();
+    let trail = switch.trail();
+    let ready = switch.ready();
+    let step = |number: Option<u64>| number.map(|number| Step { number, ready: ready.contains(&number) });
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        current: (&*current).into(),
+        back: step(trail.behind()),
+        forward: step(trail.ahead()),
+        in_flight: current.flights.in_flight(),
+        workers: switch.ground.workers,
+        vips: vips(switch, &current),
+        pools: pools(&current),
+        policies: policies(&current),
+        recent,
+    }
+}
+
+/// The vips of a release.
+pub fn vips(switch: &Switch, release: &Release) -> Vec<VipView> {
+    let listening = switch.listening();
+    let view = |(name, spec): (&String, &crate::spec::VipSpec)| VipView {
+        name: name.clone(),
+        listen: spec.listen,
+        bound: listening.iter().find(|(named, _)| *named == spec.listen).map(|(_, bound)| *bound),
+        hosts: spec.hosts.clone(),
+        paths: spec.paths.clone(),
+        decides: match &spec.decider {
+            DeciderSpec::Pool(_) => true,
+            DeciderSpec::Policy(policy) => release.policies.contains_key(policy.as_str()),
+        },
+        decider: spec.decider.clone(),
+        fallback: spec.fallback.clone(),
+        totals: release.vips[name.as_str()].counts.totals(),
+    };
+    release.spec.vips.iter().map(view).collect()
+}
+
+/// The pools of a release.
+pub fn pools(release: &Release) -> Vec<PoolView> {
+    let view = |pool: &std::sync::Arc<crate::proxy::pool::Pool>| PoolView {
+        name: pool.name.to_string(),
+        members: pool
+            .members
+            .iter()
+            .map(|member| MemberView {
+                address: member.address,
+                in_flight: member.in_flight(),
+                requests: member.requests(),
+                failures: member.failures(),
+            })
+            .collect(),
+        totals: pool.counts.totals(),
+    };
+    release.pools.values().map(view).collect()
+}
+
+fn policies(release: &Release) -> Vec<PolicyView> {
+    let view = |(name, spec): (&String, &crate::spec::PolicySpec)| {
+        let manifest = release.policies.get(name.as_str()).map(|policy| &policy.manifest);
+        PolicyView {
+            name: name.clone(),
+            digest: spec.digest,
+            description: manifest.map(|manifest| manifest.description.clone()),
+            pools: manifest.map(|manifest| manifest.pools.clone()).unwrap_or_default(),
+        }
+    };
+    release.spec.policies.iter().map(view).collect()
+}

@@ -1,0 +1,35 @@
+//! A policy that came through the control API.
+
+use bytes::Bytes;
+
+use crate::policy::admit::admit;
+use crate::policy::validate::Candidate;
+use crate::switch::activate::with_causes;
+use crate::switch::change::Change;
+use crate::switch::receipt::{Origin, Receipt};
+use crate::switch::{Refusal, Switch};
+
+/// Admits a policy's bytes and makes a release with it. `config` replaces the text it is configured with.
+///
+/// # Errors
+/// Why nothing changed; journalled.
+pub async fn upload(
+    switch: &Switch,
+    name: String,
+    bytes: Bytes,
+    config: Option<String>,
+    origin: &Origin,
+) -> Result<Receipt, Refusal> {
+    match admit(Candidate { name: name.clone(), bytes }, &switch.compiler, &switch.store).await {
+        Ok(compiled) => {
+            let digest = compiled.digest;
+            switch.admitted(compiled);
+            switch.activate(Change::Build { name, digest, config }, origin, Vec::new()).await
+        }
+        Err(rejection) => {
+            let refusal = Refusal::Policy { policy: crate::policy::text::printable(&name).into_owned(), rejection };
+            switch.refuse(origin, &with_causes(&refusal));
+            Err(refusal)
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The only place that names wasmtime: how a policy's bytes become something that can be asked.
+//!
+//! `compiler` runs in a child process and turns bytes into native code; `artifact` takes that code in, links it and
+//! hands out instances; `instance` asks one of them under limits. Everything a guest may import is in `contract` (our
+//! own interface) and `wasi` (an empty one).
+
+pub mod artifact;
+pub mod compiler;
+mod contract;
+pub mod engine;
+pub mod instance;
+mod limits;
+mod wasi;
+
+pub use artifact::Artifact;
+pub use engine::Engine;
+pub use instance::{Inputs, Instance};
+
+pub(super) use contract::{Field as WireField, Response as WireResponse, Route as WireRoute};

@@ -1,0 +1,183 @@
+//! `wit/policy.wit` on the host's side: what a guest's lookups and calls mean here.
+//!
+//! The request is not in a resource table: an instance decides one request at a time, so the handle it is lent says
+//! nothing but "the one you were asked about".
+
+use std::borrow::Cow;
+
+use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable, bindgen};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::instance::Inputs;
+use super::limits::Meter;
+use super::wasi;
+use crate::policy::text;
+use crate::proxy::head::Head;
+
+bindgen!({
+    path: "../wit",
+    world: "policy",
+    with: { "switchback:policy/types.request": crate::proxy::head::Head },
+});
+
+pub(in crate::policy) use switchback::policy::types::{Field, Response, Route};
+use switchback::policy::{host, types};
+
+/// Lines one call may log; the rest is counted and dropped, so that a guest cannot fill a disk.
+const LOG_LINES_MAX: u32 = 16;
+
+/// What the host keeps for one instance.
+pub(super) struct Guest {
+    pub(super) policy: Box<str>,
+    pub(super) meter: Meter,
+    /// The request being decided; `None` between calls and while it is configured.
+    pub(super) head: Option<Head>,
+    pub(super) inputs: Inputs,
+    random_state: u64,
+    log_lines: u32,
+    table: ResourceTable,
+    wasi: WasiCtx,
+}
+
+impl Guest {
+    pub(super) fn new(policy: &str, meter: Meter) -> Self {
+        Self {
+            policy: policy.into(),
+            meter,
+            head: None,
+            inputs: Inputs::default(),
+            random_state: 0,
+            log_lines: 0,
+            table: ResourceTable::new(),
+            wasi: wasi::nothing(policy),
+        }
+    }
+
+    /// Makes everything that one call can depend on what `inputs` say.
+    pub(super) fn begin(&mut self, head: Option<Head>, inputs: Inputs) {
+        self.head = head;
+        self.random_state = inputs.seed;
+        self.inputs = inputs;
+        self.log_lines = 0;
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood 2014): equal seeds give equal sequences, on every machine.
+    pub(super) fn next_random(&mut self) -> u64 {
+        self.random_state = self.random_state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random_state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn asked(&self) -> &Head {
+        self.head.as_ref().expect("a guest holds a request handle only while it decides")
+    }
+}
+
+/// Makes everything that a policy may import known to `linker`.
+pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    Policy::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
+    wasi::link(linker)
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl types::Host for Guest {}
+
+impl types::HostRequest for Guest {
+    fn method(&mut self, _: Resource<Head>) -> String {
+        self.asked().method().to_owned()
+    }
+
+    fn scheme(&mut self, _: Resource<Head>) -> String {
+        self.asked().scheme().to_owned()
+    }
+
+    fn authority(&mut self, _: Resource<Head>) -> String {
+        self.asked().authority().to_owned()
+    }
+
+    fn path(&mut self, _: Resource<Head>) -> String {
+        self.asked().path().to_owned()
+    }
+
+    fn query(&mut self, _: Resource<Head>) -> Option<String> {
+        self.asked().query().map(str::to_owned)
+    }
+
+    fn query_parameter(&mut self, _: Resource<Head>, name: String) -> Option<String> {
+        self.asked().query_parameter(&name).map(Cow::into_owned)
+    }
+
+    fn header(&mut self, _: Resource<Head>, name: String) -> Option<Vec<u8>> {
+        self.asked().header(&name).map(<[u8]>::to_vec)
+    }
+
+    fn header_values(&mut self, _: Resource<Head>, name: String) -> Vec<Vec<u8>> {
+        self.asked().header_values(&name).map(<[u8]>::to_vec).collect()
+    }
+
+    fn header_names(&mut self, _: Resource<Head>) -> Vec<String> {
+        self.asked().header_names().map(str::to_owned).collect()
+    }
+
+    fn headers(&mut self, _: Resource<Head>) -> Vec<Field> {
+        self.asked().headers().map(|(name, value)| Field { name: name.to_owned(), value: value.to_vec() }).collect()
+    }
+
+    fn cookie(&mut self, _: Resource<Head>, name: String) -> Option<Vec<u8>> {
+        self.asked().cookie(&name).map(<[u8]>::to_vec)
+    }
+
+    fn client_address(&mut self, _: Resource<Head>) -> String {
+        self.asked().client().to_string()
+    }
+
+    fn version(&mut self, _: Resource<Head>) -> String {
+        self.asked().version().to_owned()
+    }
+
+    fn vip(&mut self, _: Resource<Head>) -> String {
+        self.asked().vip().to_owned()
+    }
+
+    fn drop(&mut self, _: Resource<Head>) -> wasmtime::Result<()> {
+        // Only a borrow is ever lent, so there is nothing to free.
+        Ok(())
+    }
+}
+
+impl host::Host for Guest {
+    fn log(&mut self, level: host::Level, message: String) {
+        self.log_lines += 1;
+        if self.log_lines > LOG_LINES_MAX {
+            return;
+        }
+        let (policy, message) = (&*self.policy, text::printable(&message));
+        match level {
+            host::Level::Debug => tracing::debug!(target: "policy", policy, "{message}"),
+            host::Level::Info => tracing::info!(target: "policy", policy, "{message}"),
+            host::Level::Warn => tracing::warn!(target: "policy", policy, "{message}"),
+            host::Level::Error => tracing::error!(target: "policy", policy, "{message}"),
+        }
+    }
+
+    fn now(&mut self) -> u64 {
+        self.inputs.now_nanos
+    }
+
+    fn random(&mut self) -> u64 {
+        self.next_random()
+    }
+
+    fn pool_load(&mut self, pool: u32) -> host::Load {
+        let loads = self.inputs.loads.as_ref();
+        let (members, in_flight) = loads.map_or((0, 0), |loads| loads.of(pool));
+        host::Load { members, in_flight }
+    }
+}

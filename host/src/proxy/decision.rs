@@ -1,0 +1,99 @@
+//! The ladder: the release's policy, the policy of the release before, the vip's fallback pool, and then 503.
+
+use std::sync::Arc;
+
+use super::head::Head;
+use super::instances::Asked;
+use super::pool::Pool;
+use super::vip::{Decider, Rung, Vip};
+use super::worker::Worker;
+use crate::policy::Fault;
+use crate::policy::answer::{Answer, Nonsense, Respond, Route};
+use crate::release::Release;
+use crate::switch::fail_back::Fall;
+
+/// What is done with a request.
+pub enum Decision {
+    /// It goes to a pool; the route says what the policy wanted beside.
+    Pool(Arc<Pool>, Option<Box<Route>>),
+    /// The policy answers.
+    Respond(Respond),
+    /// Nobody could decide.
+    Undecided,
+}
+
+/// Decides one request. The head comes back, whatever happens.
+pub fn decide(worker: &Worker, release: &Release, vip: &Vip, head: Head) -> (Head, Decision) {
+    let counts = vip.counts.of(worker.id);
+    counts.requests.add();
+    let head = match &vip.decider {
+        Decider::Pool(pool) => return (head, Decision::Pool(pool.clone(), None)),
+        Decider::Policy { current, previous } => {
+            let (head, decision) = ask(worker, current, head, |fault| worker.report(release, vip, current, fault));
+            if let Some(decision) = decision {
+                return (head, decision);
+            }
+            let Some(previous) = previous else { return last_rungs(worker, vip, head) };
+            // Only the current policy's faults are reported: the switch cannot go back from an earlier one.
+            let (head, decision) = ask(worker, previous, head, |_| {});
+            if let Some(decision) = decision {
+                counts.by_previous.add();
+                return (head, decision);
+            }
+            head
+        }
+        Decider::Awaited => head,
+    };
+    last_rungs(worker, vip, head)
+}
+
+fn last_rungs(worker: &Worker, vip: &Vip, head: Head) -> (Head, Decision) {
+    let counts = vip.counts.of(worker.id);
+    match &vip.fallback {
+        Some(pool) => {
+            counts.by_fallback.add();
+            (head, Decision::Pool(pool.clone(), None))
+        }
+        None => {
+            counts.undecided.add();
+            (head, Decision::Undecided)
+        }
+    }
+}
+
+/// Asks the policy of one rung; `None` where the next rung must answer.
+fn ask(worker: &Worker, rung: &Rung, head: Head, report: impl FnOnce(Fault)) -> (Head, Option<Decision>) {
+    let (head, asked) = worker.ask(rung, head);
+    let decision = match asked {
+        Asked::Answer(Answer::Route(route)) => match rung.pools.at(route.pool) {
+            Some(pool) => Some(Decision::Pool(pool.clone(), Some(Box::new(route)))),
+            // An earlier release's pool that is gone is nobody's fault; beyond the manifest it is the policy's.
+            None if (route.pool as usize) < rung.pools.0.len() => None,
+            None => {
+                report(Nonsense::Pool(route.pool, rung.pools.0.len()).into());
+                None
+            }
+        },
+        Asked::Answer(Answer::Respond(respond)) => Some(Decision::Respond(respond)),
+        Asked::Failed(fault) => {
+            report(fault);
+            None
+        }
+        Asked::Resting => None,
+    };
+    (head, decision)
+}
+
+impl Worker {
+    /// Tells the switch that a policy failed. Never waits: when it has more falls to read than it can, it knows enough.
+    fn report(&self, release: &Release, vip: &Vip, rung: &Rung, fault: Fault) {
+        let fall = Fall {
+            release: release.number,
+            vip: vip.name.clone(),
+            policy: rung.policy.build.name.clone(),
+            digest: rung.policy.build.digest,
+            fault,
+        };
+        let _ = self.falls.try_send(fall);
+    }
+}

@@ -1,0 +1,122 @@
+//! The request line in one function: every branch a request can take.
+
+use std::rc::Rc;
+
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode, Version};
+
+use super::connector::MemberConnection;
+use super::decision::{self, Decision};
+use super::error::Error;
+use super::exchange::{Client, ExchangeId, Flight};
+use super::head::Head;
+use super::headers;
+use super::pool::Pool;
+use super::response::{Body, InUse};
+use super::worker::Worker;
+use crate::policy::answer::Respond;
+
+/// Members tried for one request, when they cannot be reached.
+const TRIES_MAX: usize = 3;
+
+/// Takes a request all the way: to a member and back, or to an answer of our own.
+pub async fn forward(worker: &Rc<Worker>, client: &Client, request: Request<Incoming>) -> Response<Body> {
+    let id = worker.ids.next();
+    carry(worker, client, id, request).await.unwrap_or_else(|error| error.respond(&id))
+}
+
+async fn carry(
+    worker: &Rc<Worker>,
+    client: &Client,
+    id: ExchangeId,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Error> {
+    let (parts, body) = request.into_parts();
+    let mut head = Head::new(parts, client.address.ip())?;
+
+    // The release is pinned once, and only for the decision: a second look after routing could see a newer one, and the
+    // policy would choose among pools that the router never saw. What follows may take hours and must not keep it alive.
+    let (decision, flight) = {
+        let release = worker.current.pin();
+        let vip = release.router.find(client.listener, head.authority(), head.path()).ok_or(Error::NoVip)?;
+        head.enter(&vip.name);
+        let decision;
+        (head, decision) = decision::decide(worker, &release, vip, head);
+        (decision, Flight::begin(&release.flights, worker.id))
+    };
+    let (pool, mut route) = match decision {
+        Decision::Pool(pool, route) => (pool, route),
+        Decision::Respond(respond) => return Ok(by_policy(respond, id)),
+        Decision::Undecided => return Err(Error::Undecided(head.vip().to_owned())),
+    };
+
+    pool.counts.request(worker.id);
+    headers::to_member(&mut head, client, id, route.as_deref_mut());
+    let sent = send(worker, &pool, head.into_parts(), body).await;
+    let Sent { mut response, connection, member } = sent.inspect_err(|_| pool.counts.error(worker.id))?;
+    headers::to_client(response.headers_mut(), route.as_deref_mut());
+    Ok(response.map(|incoming| Body::member(incoming, connection, worker, member, flight)))
+}
+
+/// A request that a member has answered.
+struct Sent {
+    response: Response<Incoming>,
+    connection: MemberConnection,
+    member: InUse,
+}
+
+/// Sends a request to the member whose turn it is; to the next one when that one cannot be reached.
+async fn send(worker: &Worker, pool: &Pool, mut parts: Parts, body: Incoming) -> Result<Sent, Error> {
+    parts.version = Version::HTTP_11;
+    let mut request = Request::from_parts(parts, body);
+    let mut error = Error::NoMember(pool.name.to_string());
+    for member in pool.in_turn(worker.id).take(TRIES_MAX) {
+        let address = member.address;
+        let member = InUse::begin(member);
+        loop {
+            let reused = worker.connector.reuse(address);
+            let mut connection = match reused {
+                Some(connection) => connection,
+                None => match worker.connector.connect(address, pool.connect_timeout).await {
+                    Ok(connection) => connection,
+                    Err(cause) => {
+                        member.0.fail();
+                        error = Error::Connect(address, cause);
+                        break;
+                    }
+                },
+            };
+            let answer = tokio::time::timeout(pool.response_timeout, connection.sender.try_send_request(request)).await;
+            let mut broken = match answer {
+                Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    member.0.fail();
+                    return Err(Error::UnaskedUpgrade(address));
+                }
+                Ok(Ok(response)) => return Ok(Sent { response, connection, member }),
+                Ok(Err(broken)) => broken,
+                Err(_) => {
+                    member.0.fail();
+                    return Err(Error::ResponseTimeout(address));
+                }
+            };
+            match broken.take_message() {
+                // The member closed an idle connection at the moment we took it: nothing was sent, so it is sent again.
+                Some(unsent) if connection.reused => request = unsent,
+                _ => {
+                    member.0.fail();
+                    return Err(Error::Broken(address, broken.into_error()));
+                }
+            }
+        }
+    }
+    Err(error)
+}
+
+fn by_policy(respond: Respond, id: ExchangeId) -> Response<Body> {
+    let mut response = Response::new(Body::full(respond.body));
+    *response.status_mut() = respond.status;
+    *response.headers_mut() = respond.headers;
+    response.headers_mut().entry(headers::X_REQUEST_ID).or_insert_with(|| id.to_value());
+    response
+}

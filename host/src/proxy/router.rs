@@ -1,0 +1,186 @@
+//! Finds the vip that a request enters, by listener, host and path.
+//!
+//! The most specific wins: an exact host before a wildcard, a longer wildcard before a shorter one, any host last; among
+//! the vips of one host the longest path prefix, by whole segments. A host without a matching path falls through to the
+//! next less specific one. Every step is a hash lookup, so the number of vips does not matter.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::vip::Vip;
+use crate::spec::VipSpec;
+
+/// All vips of a release, arranged for lookup.
+#[derive(Default)]
+pub struct Router {
+    listeners: Vec<(SocketAddr, Hosts)>,
+}
+
+#[derive(Default)]
+struct Hosts {
+    exact: HashMap<Box<str>, Paths>,
+    /// By what follows the `*`, dot included.
+    wildcards: HashMap<Box<str>, Paths>,
+    any: Paths,
+}
+
+#[derive(Default)]
+struct Paths(HashMap<Box<str>, Arc<Vip>>);
+
+/// Two vips claim the same place.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("vips `{0}` and `{1}` both serve {2}")]
+pub struct Overlap(pub String, pub String, pub String);
+
+impl Router {
+    /// Gives a vip its places.
+    ///
+    /// # Errors
+    /// When another vip has one of them already.
+    pub fn add(&mut self, vip: &Arc<Vip>, spec: &VipSpec) -> Result<(), Overlap> {
+        let any = [String::new()];
+        let hosts = if spec.hosts.is_empty() { &any[..] } else { &spec.hosts };
+        let root = ["/".to_owned()];
+        let paths = if spec.paths.is_empty() { &root[..] } else { &spec.paths };
+        for (host, path) in hosts.iter().flat_map(|host| paths.iter().map(move |path| (host, path))) {
+            let table = self.listener(spec.listen).table(host);
+            // `/cart/` and `/cart` are the same prefix.
+            let prefix = path.trim_end_matches('/');
+            if let Some(other) = table.0.insert(prefix.into(), vip.clone()) {
+                let host = if host.is_empty() { "*" } else { host };
+                return Err(Overlap(
+                    other.name.to_string(),
+                    vip.name.to_string(),
+                    format!("{host}{path} on {}", spec.listen),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The vip for a request that came to `listener`, asking for `authority` and `path`.
+    pub fn find(&self, listener: SocketAddr, authority: &str, path: &str) -> Option<&Arc<Vip>> {
+        let (_, hosts) = self.listeners.iter().find(|(address, _)| *address == listener)?;
+        let host = without_port(authority);
+        let exact = hosts.exact.get(host).into_iter();
+        let dots = host.match_indices('.').map(|(dot, _)| dot);
+        let wildcards = dots.filter_map(|dot| hosts.wildcards.get(&host[dot..]));
+        exact.chain(wildcards).chain([&hosts.any]).find_map(|paths| paths.find(path))
+    }
+
+    /// The addresses that vips listen on.
+    pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.iter().map(|(address, _)| *address)
+    }
+
+    fn listener(&mut self, address: SocketAddr) -> &mut Hosts {
+        let at = self.listeners.iter().position(|(known, _)| *known == address).unwrap_or_else(|| {
+            self.listeners.push((address, Hosts::default()));
+            self.listeners.len() - 1
+        });
+        &mut self.listeners[at].1
+    }
+}
+
+impl Hosts {
+    fn table(&mut self, host: &str) -> &mut Paths {
+        let host = host.to_ascii_lowercase();
+        match host.strip_prefix('*') {
+            Some(suffix) => self.wildcards.entry(suffix.into()).or_default(),
+            None if host.is_empty() => &mut self.any,
+            None => self.exact.entry(host.into()).or_default(),
+        }
+    }
+}
+
+impl Paths {
+    fn find(&self, path: &str) -> Option<&Arc<Vip>> {
+        let mut prefix = path;
+        loop {
+            if let Some(vip) = self.0.get(prefix.trim_end_matches('/')) {
+                return Some(vip);
+            }
+            prefix = &prefix[..prefix.rfind('/')?];
+        }
+    }
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rfind(':') {
+        Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
+        _ => authority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::vip::Decider;
+    use crate::spec::DeciderSpec;
+    use crate::telemetry::Counts;
+
+    const HERE: &str = "127.0.0.1:80";
+
+    fn router(vips: &[(&str, &[&str], &[&str])]) -> Result<Router, Overlap> {
+        let mut router = Router::default();
+        for (name, hosts, paths) in vips {
+            let vip = Vip {
+                name: (*name).into(),
+                decider: Decider::Awaited,
+                fallback: None,
+                counts: Counts::new(1).vip(name),
+            };
+            let spec = VipSpec {
+                listen: HERE.parse().unwrap(),
+                hosts: hosts.iter().map(|&host| host.into()).collect(),
+                paths: paths.iter().map(|&path| path.into()).collect(),
+                decider: DeciderSpec::Pool("blue".into()),
+                fallback: None,
+            };
+            router.add(&Arc::new(vip), &spec)?;
+        }
+        Ok(router)
+    }
+
+    fn check(router: &Router, authority: &str, path: &str, expected: Option<&str>) {
+        let found = router.find(HERE.parse().unwrap(), authority, path).map(|vip| &*vip.name);
+        assert_eq!(found, expected, "{authority} {path}");
+    }
+
+    #[test]
+    fn the_most_specific_vip_wins() {
+        let router = router(&[
+            ("any", &[], &[]),
+            ("shop", &["shop.example"], &[]),
+            ("cart", &["shop.example"], &["/cart", "/basket/"]),
+            ("wild", &["*.example"], &["/"]),
+            ("deep", &["*.eu.example"], &["/only"]),
+        ])
+        .unwrap();
+        check(&router, "shop.example", "/", Some("shop"));
+        check(&router, "shop.example:8080", "/cart/1", Some("cart"));
+        check(&router, "shop.example", "/cart", Some("cart"));
+        check(&router, "shop.example", "/basket", Some("cart"));
+        check(&router, "shop.example", "/cartoon", Some("shop"));
+        check(&router, "a.example", "/", Some("wild"));
+        check(&router, "a.eu.example", "/only/x", Some("deep"));
+        check(&router, "a.eu.example", "/else", Some("wild"));
+        check(&router, "example", "/", Some("any"));
+        check(&router, "[::1]:80", "/", Some("any"));
+    }
+
+    #[test]
+    fn a_place_that_nobody_serves_is_none() {
+        let router = router(&[("shop", &["shop.example"], &["/cart"])]).unwrap();
+        check(&router, "shop.example", "/", None);
+        check(&router, "other.example", "/cart", None);
+        assert!(router.find("127.0.0.1:81".parse().unwrap(), "shop.example", "/cart").is_none());
+    }
+
+    #[test]
+    fn two_vips_in_one_place_are_refused() {
+        let overlap = router(&[("a", &["x.example"], &["/p"]), ("b", &["X.example"], &["/p/"])]).err().unwrap();
+        assert_eq!(overlap.to_string(), "vips `a` and `b` both serve X.example/p/ on 127.0.0.1:80");
+    }
+}

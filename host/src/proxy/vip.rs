@@ -1,0 +1,61 @@
+//! A virtual server as it runs: what decides for it, and what stands behind that when it fails.
+
+use std::sync::Arc;
+
+use super::pool::Pool;
+use crate::policy::Policy;
+use crate::policy::wasm::instance::Loads;
+use crate::telemetry::VipCounts;
+
+/// A virtual server.
+pub struct Vip {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What chooses the pool.
+    pub decider: Decider,
+    /// The pool for when no policy answers.
+    pub fallback: Option<Arc<Pool>>,
+    /// How its requests were decided.
+    pub counts: Arc<VipCounts>,
+}
+
+/// What chooses the pool of a vip's requests.
+pub enum Decider {
+    /// Configuration: always this pool.
+    Pool(Arc<Pool>),
+    /// Programming: the release's policy, and the one of the release before where that is another.
+    Policy {
+        /// Asked first.
+        current: Rung,
+        /// Asked when the current one fails.
+        previous: Option<Rung>,
+    },
+    /// A policy that has not arrived yet: the fallback pool serves.
+    Awaited,
+}
+
+/// One step of the ladder: a policy, and the pools its decisions name.
+#[derive(Clone)]
+pub struct Rung {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// Its manifest's pools in this release. An earlier release's policy may name some that are gone.
+    pub pools: Arc<RungPools>,
+}
+
+/// Pools by their position in a manifest.
+pub struct RungPools(pub Box<[Option<Arc<Pool>>]>);
+
+impl RungPools {
+    /// The pool at this position.
+    pub fn at(&self, position: u32) -> Option<&Arc<Pool>> {
+        self.0.get(position as usize)?.as_ref()
+    }
+}
+
+impl Loads for RungPools {
+    fn of(&self, pool: u32) -> (u32, u32) {
+        let Some(pool) = self.at(pool) else { return (0, 0) };
+        (u32::try_from(pool.members.len()).unwrap_or(u32::MAX), pool.in_flight())
+    }
+}

@@ -1,0 +1,175 @@
+//! One worker: a thread with its own runtime, listeners, connections to members, and instance of every live policy.
+//!
+//! The rest of the host reaches it through the current release, the members' counters, and `Order`s, which it carries
+//! out between requests.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::connector::Connector;
+use super::exchange::ExchangeIds;
+use super::head::Head;
+use super::instances::{Asked, Instances};
+use super::listener;
+use super::vip::Rung;
+use crate::policy::PolicyId;
+use crate::policy::wasm::{Inputs, Instance};
+use crate::release::Current;
+use crate::switch::fail_back::Fall;
+
+/// How often idle connections to members are looked through.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// What one worker keeps. Never leaves its thread.
+pub struct Worker {
+    /// Its position among the workers: which slot is its own.
+    pub id: usize,
+    /// The release that serves.
+    pub current: Arc<Current>,
+    /// Its connections to members.
+    pub connector: Connector,
+    /// Where its exchange ids come from.
+    pub ids: ExchangeIds,
+    /// Where policies' failures are told.
+    pub falls: mpsc::Sender<Fall>,
+    /// True once the host is leaving.
+    pub draining: watch::Receiver<bool>,
+    instances: RefCell<Instances>,
+    seeds: Cell<u64>,
+}
+
+/// What a worker is told to do between requests.
+pub enum Order {
+    /// Hold these instances; keep none but those of `live`.
+    Warm {
+        /// Made and configured elsewhere.
+        made: Vec<(PolicyId, Instance)>,
+        /// All policies that may be asked from now on.
+        live: Vec<PolicyId>,
+        /// Told when it is done.
+        done: oneshot::Sender<()>,
+    },
+    /// Accept connections here.
+    Listen(SocketAddr, TcpListener),
+    /// Accept no more connections here.
+    StopListening(SocketAddr),
+    /// Say that all decisions that began before this order are made.
+    Fence(oneshot::Sender<Instant>),
+}
+
+/// What all workers share when they start.
+#[derive(Clone)]
+pub struct Shared {
+    /// The release that serves.
+    pub current: Arc<Current>,
+    /// Where policies' failures are told.
+    pub falls: mpsc::Sender<Fall>,
+    /// True once the host is leaving.
+    pub draining: watch::Receiver<bool>,
+}
+
+/// A worker's thread, from outside.
+pub struct Handle {
+    orders: mpsc::UnboundedSender<Order>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts a worker's thread. It ends, once draining, with its last connection.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(id: usize, shared: Shared) -> io::Result<Handle> {
+        let (orders, received) = mpsc::unbounded_channel();
+        let thread = thread::Builder::new().name(format!("worker-{id}")).spawn(move || {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default())
+                .expect("a runtime can be made while the host starts");
+            runtime.block_on(run(id, shared, received));
+        })?;
+        Ok(Handle { orders, thread: Some(thread) })
+    }
+
+    /// Asks a rung's policy, with the inputs that this moment gives.
+    pub fn ask(&self, rung: &Rung, head: Head) -> (Head, Asked) {
+        let inputs =
+            Inputs { now_nanos: crate::time::wall_nanos(), seed: self.next_seed(), loads: Some(rung.pools.clone()) };
+        self.instances.borrow_mut().ask(&rung.policy, head, inputs)
+    }
+
+    /// A Weyl sequence: never the same twice. The guest's generator makes randomness of it.
+    fn next_seed(&self) -> u64 {
+        let seed = self.seeds.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.seeds.set(seed);
+        seed
+    }
+}
+
+async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Order>) {
+    let worker = Rc::new(Worker {
+        id,
+        current: shared.current,
+        connector: Connector::default(),
+        ids: ExchangeIds::new(),
+        falls: shared.falls,
+        draining: shared.draining,
+        instances: RefCell::default(),
+        seeds: Cell::new(getrandom::u64().expect("the system has randomness")),
+    });
+    let mut listeners = HashMap::new();
+    let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        let order = tokio::select! {
+            order = orders.recv() => order,
+            _ = housekeeping.tick() => {
+                worker.connector.close_idle();
+                continue;
+            }
+        };
+        match order {
+            Some(Order::Warm { made, live, done }) => {
+                worker.instances.borrow_mut().warm(made, &live);
+                let _ = done.send(());
+            }
+            Some(Order::Listen(address, listener)) => {
+                let (stop, stopped) = oneshot::channel();
+                tokio::task::spawn_local(listener::accept(worker.clone(), listener, address, stopped));
+                listeners.insert(address, stop);
+            }
+            Some(Order::StopListening(address)) => drop(listeners.remove(&address)),
+            Some(Order::Fence(passed)) => {
+                let _ = passed.send(Instant::now());
+            }
+            None => break,
+        }
+    }
+    // Leaving: no new connections, and the rest end by themselves, as each serves its last request.
+    drop(listeners);
+    while Rc::strong_count(&worker) > 1 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        worker.connector.close_idle();
+    }
+}
+
+impl Handle {
+    /// Gives an order. A worker that has ended needs none.
+    pub fn order(&self, order: Order) {
+        let _ = self.orders.send(order);
+    }
+
+    /// No more orders: the worker ends with its last connection.
+    pub fn leave(self) -> Option<thread::JoinHandle<()>> {
+        self.thread
+    }
+}

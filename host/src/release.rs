@@ -1,0 +1,169 @@
+//! One immutable release as it serves, and the one place that says which is current.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+use tokio::time::Instant;
+
+use crate::digest::Digest;
+use crate::policy::{Policy, PolicyId};
+use crate::proxy::member::Members;
+use crate::proxy::per_worker::PerWorker;
+use crate::proxy::pool::Pool;
+use crate::proxy::router::{Overlap, Router};
+use crate::proxy::vip::{Decider, Rung, RungPools, Vip};
+use crate::spec::{DeciderSpec, Spec};
+use crate::telemetry::Counts;
+
+/// Vips, pools and policies, ready to serve. Never changed once made.
+pub struct Release {
+    /// Rises with every release; never used twice.
+    pub number: u64,
+    /// Names its content.
+    pub digest: Digest,
+    /// Its content.
+    pub spec: Arc<Spec>,
+    /// Finds a request's vip.
+    pub router: Router,
+    /// Its vips, by name.
+    pub vips: BTreeMap<Arc<str>, Arc<Vip>>,
+    /// Its pools, by name.
+    pub pools: BTreeMap<Arc<str>, Arc<Pool>>,
+    /// Its staged policies, by name.
+    pub policies: Policies,
+    /// What is in flight on it; outlives it where a body does.
+    pub flights: Arc<Flights>,
+}
+
+/// Staged policies, by name.
+pub type Policies = BTreeMap<Arc<str>, Arc<Policy>>;
+
+/// What releases are made from, and what outlives them.
+pub struct Ground {
+    /// The number of worker threads.
+    pub workers: usize,
+    /// Members that are known.
+    pub members: Members,
+    /// Everything that is counted.
+    pub counts: Counts,
+}
+
+impl Release {
+    /// Makes a release from its content and its staged policies. `previous` are the policies of the release that it
+    /// follows: the second rung of each vip's ladder.
+    ///
+    /// # Errors
+    /// When two vips claim the same place. Names are checked before: see [`Spec::check`].
+    pub fn new(
+        number: u64,
+        spec: Arc<Spec>,
+        policies: Policies,
+        previous: &Policies,
+        ground: &Ground,
+    ) -> Result<Self, Overlap> {
+        let pools: BTreeMap<Arc<str>, Arc<Pool>> = spec
+            .pools
+            .iter()
+            .map(|(name, spec)| {
+                let pool = Pool::new(name, spec, &ground.members, &ground.counts, ground.workers);
+                (pool.name.clone(), Arc::new(pool))
+            })
+            .collect();
+        let rung = |policy: &Arc<Policy>| {
+            let pools = policy.manifest.pools.iter().map(|name| pools.get(name.as_str()).cloned()).collect();
+            Rung { policy: policy.clone(), pools: Arc::new(RungPools(pools)) }
+        };
+        let mut router = Router::default();
+        let mut vips = BTreeMap::new();
+        for (name, vip) in &spec.vips {
+            let decider = match &vip.decider {
+                DeciderSpec::Pool(pool) => Decider::Pool(pools[pool.as_str()].clone()),
+                DeciderSpec::Policy(policy) => match policies.get(policy.as_str()) {
+                    None => Decider::Awaited,
+                    Some(current) => {
+                        let previous = previous.get(policy.as_str()).filter(|previous| previous.id != current.id);
+                        Decider::Policy { current: rung(current), previous: previous.map(rung) }
+                    }
+                },
+            };
+            let fallback = vip.fallback.as_ref().map(|pool| pools[pool.as_str()].clone());
+            let runs = Arc::new(Vip { name: name.as_str().into(), decider, fallback, counts: ground.counts.vip(name) });
+            router.add(&runs, vip)?;
+            vips.insert(runs.name.clone(), runs);
+        }
+        let flights = Arc::new(Flights(PerWorker::new(ground.workers, |_| FlightSlot::default())));
+        Ok(Self { number, digest: spec.digest(), spec, router, vips, pools, policies, flights })
+    }
+
+    /// The policies a worker must hold to serve it: its own, and those it falls back on.
+    pub fn live(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        let previous = self.vips.values().filter_map(|vip| match &vip.decider {
+            Decider::Policy { previous: Some(previous), .. } => Some(&previous.policy),
+            _ => None,
+        });
+        self.policies.values().chain(previous)
+    }
+
+    /// The ids of these.
+    pub fn live_ids(&self) -> impl Iterator<Item = PolicyId> {
+        self.live().map(|policy| policy.id)
+    }
+}
+
+/// Requests that a release decided and that have not ended, and when it last decided one.
+pub struct Flights(PerWorker<FlightSlot>);
+
+#[derive(Default)]
+struct FlightSlot {
+    in_flight: AtomicU32,
+    decided_nanos: AtomicU64,
+}
+
+impl Flights {
+    pub(crate) fn begin(&self, worker: usize, decided: Instant) {
+        let slot = self.0.of(worker);
+        slot.in_flight.fetch_add(1, Ordering::Relaxed);
+        slot.decided_nanos.store(crate::time::since_start(decided), Ordering::Relaxed);
+    }
+
+    pub(crate) fn end(&self, worker: usize) {
+        self.0.of(worker).in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Requests in flight, over all workers.
+    pub fn in_flight(&self) -> u32 {
+        self.0.iter().map(|slot| slot.in_flight.load(Ordering::Relaxed)).sum()
+    }
+
+    /// When the last decision was made, in nanoseconds since the process started; zero before the first.
+    pub fn last_decided_nanos(&self) -> u64 {
+        self.0.iter().map(|slot| slot.decided_nanos.load(Ordering::Relaxed)).max().unwrap_or(0)
+    }
+}
+
+/// The release that serves. Two of these would disagree for a moment: a new policy with the old pools.
+pub struct Current(ArcSwap<Release>);
+
+impl Current {
+    /// Starts with this release.
+    pub fn new(release: Arc<Release>) -> Self {
+        Self(ArcSwap::new(release))
+    }
+
+    /// The current release, for as short as a decision takes: do not hold it while waiting.
+    pub fn pin(&self) -> Guard<Arc<Release>> {
+        self.0.load()
+    }
+
+    /// The current release, to keep.
+    pub fn get(&self) -> Arc<Release> {
+        self.0.load_full()
+    }
+
+    /// Makes this one current; answers which was.
+    pub(crate) fn swap(&self, release: Arc<Release>) -> Arc<Release> {
+        self.0.swap(release)
+    }
+}

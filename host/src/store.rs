@@ -1,0 +1,231 @@
+//! The state folder: what must survive a restart. Only this module writes there.
+//!
+//! ```text
+//! journal.db        every release, switch and refusal (SQLite; anyone can open it)
+//! blobs/DIGEST      the bytes of every policy that some kept release names
+//! compiled/...      native code, a cache: may be deleted at any time
+//! control.token     what the control API asks for before it changes anything
+//! control.sock      the control API's Unix socket, while running
+//! lock              held while a host uses the folder
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::digest::Digest;
+
+pub mod journal;
+
+/// The state folder, locked for this process.
+#[derive(Clone)]
+pub struct Store {
+    root: Arc<PathBuf>,
+    _lock: Arc<File>,
+}
+
+/// Why the state folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another host is running on it.
+    #[error("state folder {0} is in use by another switchback")]
+    InUse(PathBuf),
+    /// The file system says no.
+    #[error("cannot use {1}: {0}")]
+    Io(#[source] io::Error, PathBuf),
+    /// A blob's content is not what its name says.
+    #[error("{0} is damaged: its content is not what its name says")]
+    Damaged(PathBuf),
+}
+
+impl Store {
+    /// Opens the folder, and makes it where there is none. Only its owner may look inside.
+    ///
+    /// # Errors
+    /// When it cannot be made or written, or another process holds it.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        for folder in [root.to_owned(), root.join("blobs"), root.join("compiled")] {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+            made.map_err(|error| StoreError::Io(error, folder))?;
+        }
+        let path = root.join("lock");
+        let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let lock = lock.map_err(|error| StoreError::Io(error, path))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| StoreError::InUse(root.to_owned()))?;
+        Ok(Self { root: Arc::new(root.to_owned()), _lock: Arc::new(lock) })
+    }
+
+    /// The journal's file.
+    pub fn journal_path(&self) -> PathBuf {
+        self.root.join("journal.db")
+    }
+
+    /// Where the control API's Unix socket is.
+    pub fn socket_path(&self) -> PathBuf {
+        self.root.join(SOCKET_FILE)
+    }
+
+    /// The control API's token: the one in the folder, or a new one.
+    ///
+    /// # Errors
+    /// When it can be neither read nor made.
+    pub fn token(&self) -> Result<String, StoreError> {
+        let path = self.root.join(TOKEN_FILE);
+        match fs::read_to_string(&path) {
+            Ok(token) if !token.trim().is_empty() => return Ok(token.trim().to_owned()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(StoreError::Io(error, path)),
+        }
+        let mut secret = [0; 24];
+        getrandom::fill(&mut secret).expect("the system has randomness");
+        let token: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        write_whole(&path, token.as_bytes()).map_err(|error| StoreError::Io(error, path))?;
+        Ok(token)
+    }
+
+    /// Keeps a policy's bytes; durable when this returns.
+    ///
+    /// # Errors
+    /// When the disk says no.
+    pub fn keep_blob(&self, digest: Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.blob_path(digest);
+        if self.blob(digest).is_ok() {
+            return Ok(());
+        }
+        write_whole(&path, bytes).map_err(|error| StoreError::Io(error, path))
+    }
+
+    /// The bytes of a policy that was kept.
+    ///
+    /// # Errors
+    /// When they are not there, or not what they were.
+    pub fn blob(&self, digest: Digest) -> Result<Bytes, StoreError> {
+        let path = self.blob_path(digest);
+        let bytes = fs::read(&path).map_err(|error| StoreError::Io(error, path.clone()))?;
+        if Digest::of(&bytes) == digest { Ok(bytes.into()) } else { Err(StoreError::Damaged(path)) }
+    }
+
+    /// Removes the blobs, and the code compiled from them, that `needed` does not name.
+    pub fn keep_only(&self, needed: &std::collections::BTreeSet<Digest>) {
+        let folders = ["blobs", "compiled"].map(|folder| fs::read_dir(self.root.join(folder)));
+        for file in folders.into_iter().flatten().flatten().flatten() {
+            let name = file.file_name().to_string_lossy().into_owned();
+            let digest = name.get(..64).and_then(|digest| digest.parse::<Digest>().ok());
+            if digest.is_none_or(|digest| !needed.contains(&digest)) {
+                let _ = fs::remove_file(file.path());
+            }
+        }
+    }
+
+    /// Native code from the cache; none where there is none or it is damaged.
+    pub fn cached_code(&self, digest: Digest, fingerprint: &str) -> Option<Vec<u8>> {
+        let mut file = File::open(self.code_path(digest, fingerprint)).ok()?;
+        let mut sum = [0; 64];
+        let mut code = Vec::new();
+        file.read_exact(&mut sum).ok()?;
+        file.read_to_end(&mut code).ok()?;
+        // Code is run as it is: a bit that flipped on the disk must not reach the processor.
+        (std::str::from_utf8(&sum).ok()? == Digest::of(&code).to_string()).then_some(code)
+    }
+
+    /// Keeps native code. A failure costs a compilation later.
+    pub fn cache_code(&self, digest: Digest, fingerprint: &str, code: &[u8]) {
+        let mut content = Digest::of(code).to_string().into_bytes();
+        content.extend_from_slice(code);
+        if let Err(error) = write_whole(&self.code_path(digest, fingerprint), &content) {
+            tracing::warn!(%digest, %error, "compiled code was not kept");
+        }
+    }
+
+    fn blob_path(&self, digest: Digest) -> PathBuf {
+        self.root.join("blobs").join(digest.to_string())
+    }
+
+    fn code_path(&self, digest: Digest, fingerprint: &str) -> PathBuf {
+        self.root.join("compiled").join(format!("{digest}-{fingerprint}"))
+    }
+}
+
+/// The token's file in a state folder.
+pub const TOKEN_FILE: &str = "control.token";
+
+/// The control API's socket in a state folder.
+pub const SOCKET_FILE: &str = "control.sock";
+
+/// Writes a file so that it is either whole or not there, whatever is killed in between.
+fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut unique = [0; 8];
+    getrandom::fill(&mut unique).expect("the system has randomness");
+    let beside = path.with_extension(format!("{:016x}.new", u64::from_ne_bytes(unique)));
+    let written = (|| {
+        let mut file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        // The name is durable once the folder is.
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_serves_one_host_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Store::open(folder.path()).unwrap();
+        assert!(matches!(Store::open(folder.path()), Err(StoreError::InUse(_))));
+        drop(first);
+        Store::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn damage_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let digest = Digest::of(b"policy");
+        store.keep_blob(digest, b"policy").unwrap();
+        store.cache_code(digest, "f", b"code");
+        assert_eq!(store.cached_code(digest, "f").unwrap(), b"code");
+
+        fs::write(store.blob_path(digest), b"polisy").unwrap();
+        assert!(matches!(store.blob(digest), Err(StoreError::Damaged(_))));
+        store.keep_blob(digest, b"policy").unwrap();
+        assert_eq!(store.blob(digest).unwrap(), "policy");
+
+        let mut content = fs::read(store.code_path(digest, "f")).unwrap();
+        *content.last_mut().unwrap() ^= 1;
+        fs::write(store.code_path(digest, "f"), content).unwrap();
+        assert!(store.cached_code(digest, "f").is_none());
+    }
+
+    #[test]
+    fn what_no_release_needs_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let (kept, gone) = (Digest::of(b"kept"), Digest::of(b"gone"));
+        store.keep_blob(kept, b"kept").unwrap();
+        store.keep_blob(gone, b"gone").unwrap();
+        store.keep_only(&[kept].into());
+        assert!(store.blob(kept).is_ok() && store.blob(gone).is_err());
+    }
+
+    #[test]
+    fn a_token_is_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let token = store.token().unwrap();
+        assert_eq!((token.len(), store.token().unwrap()), (48, token));
+    }
+}

@@ -1,0 +1,264 @@
+//! THE SWITCH: the only way what is current changes.
+//!
+//! A change is made into a release, staged, warmed on every worker, journalled and then swapped in; `back` and `forward`
+//! swap in a release that is kept warm, and are journalled after. Changes take turns; going back waits for nobody.
+
+pub mod activate;
+pub mod back;
+pub mod change;
+pub mod fail_back;
+pub mod receipt;
+pub mod trail;
+pub mod warm;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use self::change::ChangeError;
+use self::receipt::{Origin, Receipt};
+use self::trail::Trail;
+use crate::digest::Digest;
+use crate::policy::admit::Rejection;
+use crate::policy::compile::{Compiled, Compiler};
+use crate::proxy::listener::Listeners;
+use crate::proxy::worker::{Handle, Order};
+use crate::release::{Current, Ground, Release};
+use crate::store::Store;
+use crate::store::journal::{Entry, Journal, JournalError, Kind, Record, Recovered};
+
+/// Releases kept ready on each side of the current one: that many steps back or forward are instant.
+pub const KEPT_READY: usize = 8;
+
+/// Changes what is current.
+pub struct Switch {
+    /// The release that serves.
+    pub current: Arc<Current>,
+    /// What releases are made from.
+    pub ground: Arc<Ground>,
+    /// The state folder.
+    pub store: Store,
+    /// The record of what is done here.
+    pub journal: Journal,
+    /// Makes native code of policies.
+    pub compiler: Compiler,
+    /// Empty once the host leaves.
+    workers: Mutex<Vec<Handle>>,
+    listeners: Mutex<Listeners>,
+    /// Held while a change is made into a release. Never held by `back` and `forward` of releases that are ready.
+    turn: tokio::sync::Mutex<()>,
+    /// Held for moments only: nothing is waited for, nothing is written.
+    state: Mutex<State>,
+}
+
+struct State {
+    trail: Trail,
+    /// Releases that are ready: staged, and warm on every worker.
+    ready: BTreeMap<u64, Arc<Release>>,
+    next_number: u64,
+    /// Rises with every swap, so that whoever prepared one sees whether another came first.
+    generation: u64,
+    /// Native code of the builds that are in use, by digest.
+    compiled: HashMap<Digest, Compiled>,
+}
+
+/// Why nothing was switched. What serves goes on serving.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The policy is not fit.
+    #[error("policy `{policy}` {rejection}")]
+    Policy {
+        /// Its name.
+        policy: String,
+        /// Why.
+        #[source]
+        rejection: Rejection,
+    },
+    /// The change does not make a release.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// A listener cannot be had.
+    #[error("{0}")]
+    Listen(String),
+    /// There is no such release.
+    #[error("release r{0} is not kept")]
+    NoSuchRelease(u64),
+    /// Nothing to go to.
+    #[error("there is no release to go {0} to")]
+    NowhereToGo(&'static str),
+    /// Somebody went back while this change was being prepared.
+    #[error("overtaken: r{0} became current while this change was being prepared; look, and try again")]
+    Overtaken(u64),
+    /// What is not on the disk is not activated.
+    #[error("cannot be recorded")]
+    Journal(#[from] JournalError),
+}
+
+impl Switch {
+    /// A switch over `workers`, before anything is current but a release of nothing.
+    pub fn new(
+        current: Arc<Current>,
+        ground: Arc<Ground>,
+        store: Store,
+        journal: Journal,
+        compiler: Compiler,
+        workers: Vec<Handle>,
+        recovered: &Recovered,
+    ) -> Self {
+        let state = State {
+            trail: Trail::starting_at(0),
+            ready: BTreeMap::new(),
+            next_number: recovered.last_number + 1,
+            generation: 0,
+            compiled: HashMap::new(),
+        };
+        Self {
+            current,
+            ground,
+            store,
+            journal,
+            compiler,
+            workers: Mutex::new(workers),
+            listeners: Mutex::default(),
+            turn: tokio::sync::Mutex::new(()),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Takes up where the journal says that the host stood.
+    ///
+    /// # Errors
+    /// When that release cannot be made again, or its listeners are taken.
+    pub async fn resume(&self, trail: Trail) -> Result<(), Refusal> {
+        let _turn = self.turn.lock().await;
+        let number = trail.current();
+        self.state().trail = trail;
+        self.make_ready(number).await?;
+        let release = self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))?;
+        self.open_listeners(&release)?;
+        let swapped = self.swap(&mut self.state(), release);
+        tracing::info!(release = number, digest = %swapped.new.digest.short(), "release resumed");
+        Ok(())
+    }
+
+    /// Lets the workers go; answers when the last has ended.
+    pub async fn dismiss(&self) {
+        let workers: Vec<Handle> = self.workers().drain(..).collect();
+        let threads: Vec<_> = workers.into_iter().filter_map(Handle::leave).collect();
+        let ended = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+        let _ = ended.await;
+    }
+
+    /// A release that is ready.
+    pub fn ready_release(&self, number: u64) -> Option<Arc<Release>> {
+        self.state().ready.get(&number).cloned()
+    }
+
+    /// The trail as it stands.
+    pub fn trail(&self) -> Trail {
+        self.state().trail.clone()
+    }
+
+    /// The numbers of the releases that are ready to be switched to at once.
+    pub fn ready(&self) -> Vec<u64> {
+        self.state().ready.keys().copied().collect()
+    }
+
+    /// Records that a change was refused.
+    pub fn refuse(&self, origin: &Origin, why: &str) {
+        tracing::warn!(door = ?origin.door, who = origin.who, "refused: {why}");
+        let entry = origin.entry(Kind::Refuse, Some(self.current.pin().number), None, why.to_owned());
+        drop(self.journal.write_after(Record { entry: Some(entry), ..Record::default() }));
+    }
+
+    /// The addresses that are listened on: as the vips name them, and as they are bound.
+    pub fn listening(&self) -> Vec<(std::net::SocketAddr, std::net::SocketAddr)> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).bound()
+    }
+
+    fn workers(&self) -> MutexGuard<'_, Vec<Handle>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes `release` current. Under the state's lock, so that the journal sees switches in their order.
+    fn swap(&self, state: &mut State, release: Arc<Release>) -> Swapped {
+        state.generation += 1;
+        let at = Instant::now();
+        let old = self.current.swap(release.clone());
+        Swapped { old, new: release, at }
+    }
+
+    /// Follows a swap to its end: when has every worker switched, and what is left of the old release.
+    async fn settle(&self, swapped: &Swapped) -> receipt::Timing {
+        let fences: Vec<_> = self
+            .workers()
+            .iter()
+            .map(|worker| {
+                let (passed, fence) = oneshot::channel();
+                worker.order(Order::Fence(passed));
+                fence
+            })
+            .collect();
+        let mut switched = swapped.at;
+        for fence in fences {
+            if let Ok(passed) = fence.await {
+                switched = switched.max(passed);
+            }
+        }
+        let flights = &swapped.old.flights;
+        let last = flights.last_decided_nanos().saturating_sub(crate::time::since_start(swapped.at));
+        receipt::Timing {
+            switched_in_micros: micros(switched - swapped.at),
+            last_old_decision_micros: last.div_ceil(1000),
+            in_flight_on_old: flights.in_flight(),
+        }
+    }
+
+    /// Brings sockets in line with the current release: what it does not name is accepted on no more.
+    fn close_unused_listeners(&self) {
+        let current = self.current.get();
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        for address in listeners.unused(&current.router) {
+            self.workers().iter().for_each(|worker| worker.order(Order::StopListening(address)));
+        }
+    }
+
+    fn open_listeners(&self, release: &Release) -> Result<(), Refusal> {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = listeners.open(&release.router, self.ground.workers);
+        let opened = opened.map_err(|error| Refusal::Listen(error.to_string()))?;
+        for (address, sockets) in opened {
+            for (worker, socket) in self.workers().iter().zip(sockets) {
+                worker.order(Order::Listen(address, socket));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A swap that has just happened.
+struct Swapped {
+    old: Arc<Release>,
+    new: Arc<Release>,
+    at: Instant,
+}
+
+impl Swapped {
+    fn entry(&self, kind: Kind, origin: &Origin) -> Entry {
+        origin.entry(kind, Some(self.old.number), Some(self.new.number), origin.why.clone())
+    }
+
+    fn receipt(&self, kind: Kind, origin: &Origin, timing: receipt::Timing, entry: Option<u64>) -> Receipt {
+        Receipt::new(kind, origin, &self.old, &self.new, timing, entry)
+    }
+}
+
+fn micros(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

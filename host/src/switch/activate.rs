@@ -1,0 +1,103 @@
+//! Forward: a change becomes a release, is staged, warmed, journalled, and only then swapped in.
+
+use std::sync::Arc;
+
+use super::change::{Change, ChangeError};
+use super::receipt::{Origin, Receipt};
+use super::trail::Trail;
+use super::{Refusal, Switch};
+use crate::policy::compile::Compiled;
+use crate::release::Release;
+use crate::store::journal::{Kind, Record, Seen};
+
+impl Switch {
+    /// Makes a change current. Answers when every worker has switched. `seen` is what a door read; it is remembered only
+    /// with a change that went well, so that what was refused can be tried again as it is.
+    ///
+    /// # Errors
+    /// Why nothing changed. The refusal is journalled.
+    pub async fn activate(&self, change: Change, origin: &Origin, seen: Vec<Seen>) -> Result<Receipt, Refusal> {
+        let _turn = self.turn.lock().await;
+        let receipt = self.try_activate(change, origin, seen).await;
+        if let Err(refusal) = &receipt {
+            self.refuse(origin, &with_causes(refusal));
+        }
+        self.tend().await;
+        receipt
+    }
+
+    /// Makes known that this build can be used in a change.
+    pub fn admitted(&self, compiled: Compiled) {
+        self.state().compiled.insert(compiled.digest, compiled);
+    }
+
+    async fn try_activate(&self, change: Change, origin: &Origin, seen: Vec<Seen>) -> Result<Receipt, Refusal> {
+        let (generation, number, trail) = {
+            let state = self.state();
+            (state.generation, state.next_number, state.trail.clone())
+        };
+        let current = self.current.get();
+        let spec = Arc::new(change.apply((*current.spec).clone())?);
+        if *spec == *current.spec {
+            self.journal.write(Record { seen, ..Record::default() }).await.map_err(closed)??;
+            return Ok(Receipt::unchanged(origin, &current));
+        }
+
+        let policies = self.stage(&spec).await?;
+        let release = Release::new(number, spec.clone(), policies, &current.policies, &self.ground);
+        let release = Arc::new(release.map_err(ChangeError::from)?);
+        self.open_listeners(&release)?;
+        self.warm(&release).await;
+
+        // On the disk before it serves: what was acknowledged is there after a crash.
+        let trail = if current.number == 0 { Trail::starting_at(number) } else { trail.then(number) };
+        let entry = origin.entry(Kind::Activate, Some(current.number), Some(number), origin.why.clone());
+        let record =
+            Record { entry: Some(entry), release: Some((number, (*spec).clone())), trail: Some(trail.clone()), seen };
+        let entry = self.journal.write(record).await.map_err(closed)??;
+
+        let swapped = {
+            let mut state = self.state();
+            state.next_number = number + 1;
+            if state.generation != generation {
+                // Somebody went back in the meantime, and that is newer than what this change was made from. The
+                // journal's trail is set right by the refusal that follows.
+                return Err(Refusal::Overtaken(state.trail.current()));
+            }
+            state.trail = trail;
+            state.ready.insert(number, release.clone());
+            self.swap(&mut state, release)
+        };
+        let timing = self.settle(&swapped).await;
+        self.close_unused_listeners();
+        let receipt = swapped.receipt(Kind::Activate, origin, timing, Some(entry));
+        self.attach(&receipt);
+        tracing::info!(release = number, digest = %swapped.new.digest.short(), from = current.number, "release activated");
+        Ok(receipt)
+    }
+
+    pub(super) fn attach(&self, receipt: &Receipt) {
+        if let Some(entry) = receipt.id {
+            self.journal.attach(entry, serde_json::to_string(receipt).expect("a receipt is plain data"));
+        }
+    }
+}
+
+pub(super) fn closed<E>(_: E) -> Refusal {
+    Refusal::Journal(crate::store::journal::JournalError::Closed)
+}
+
+/// An error and what caused it, on one line.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        // A transparent error says what its cause says.
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,215 @@
+//! A change: what makes the next release of the current one.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::proxy::router::Overlap;
+use crate::spec::{Dangling, DeciderSpec, PolicySpec, PoolSpec, Spec, VipSpec};
+
+/// One step from a release to the next.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A build of a policy arrived.
+    Build {
+        /// The policy.
+        name: String,
+        /// Its new build.
+        digest: Digest,
+        /// A new text for `configure`, where one came with it.
+        config: Option<String>,
+    },
+    /// The configuration file was read.
+    File {
+        /// What it said when it was last read; none at the first time.
+        before: Option<Desired>,
+        /// What it says now.
+        now: Desired,
+    },
+    /// The first release: the file, and all builds that are there.
+    First {
+        /// What the file says.
+        file: Desired,
+        /// Policies and their builds.
+        builds: Vec<(String, Digest)>,
+    },
+    /// A vip was given another decider.
+    Assign {
+        /// The vip.
+        vip: String,
+        /// What is to decide for it.
+        decider: DeciderSpec,
+    },
+    /// The content of a release that was kept.
+    Release(Box<Spec>),
+}
+
+/// What the configuration file wants of a release.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Desired {
+    /// Virtual servers by name.
+    pub vips: BTreeMap<String, VipSpec>,
+    /// Pools by name.
+    pub pools: BTreeMap<String, PoolSpec>,
+    /// Policies' settings by name; builds come through other doors.
+    pub policies: BTreeMap<String, PolicySpec>,
+}
+
+/// Why a change does not make a release.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// A vip names what is not there.
+    #[error(transparent)]
+    Dangling(#[from] Dangling),
+    /// Two vips in one place.
+    #[error(transparent)]
+    Overlap(#[from] Overlap),
+    /// The vip to be changed is not there.
+    #[error("vip `{0}` is not defined; there are: {1}")]
+    NoSuchVip(String, String),
+    /// The pool or policy to be assigned is not there.
+    #[error("{0} `{1}` is not defined; there are: {2}")]
+    NoSuchDecider(&'static str, String, String),
+}
+
+impl Change {
+    /// Makes the next content of the current one.
+    ///
+    /// # Errors
+    /// When the change does not fit it.
+    pub fn apply(self, mut spec: Spec) -> Result<Spec, ChangeError> {
+        match self {
+            Self::Build { name, digest, config } => {
+                let policy = spec.policies.entry(name).or_default();
+                policy.digest = Some(digest);
+                if let Some(config) = config {
+                    policy.config = config;
+                }
+            }
+            Self::Assign { vip, decider } => {
+                let known = match &decider {
+                    DeciderSpec::Pool(pool) => ("pool", pool, spec.pools.keys().cloned().collect::<Vec<_>>()),
+                    DeciderSpec::Policy(policy) => ("policy", policy, spec.policies.keys().cloned().collect()),
+                };
+                let (what, name, names) = known;
+                if !names.contains(name) {
+                    return Err(ChangeError::NoSuchDecider(what, name.clone(), names.join(", ")));
+                }
+                let vips = spec.vips.keys().cloned().collect::<Vec<_>>().join(", ");
+                let Some(spec) = spec.vips.get_mut(&vip) else { return Err(ChangeError::NoSuchVip(vip, vips)) };
+                spec.decider = decider;
+            }
+            Self::File { before, now } => merge(before.unwrap_or_default(), now, &mut spec),
+            Self::First { file, builds } => {
+                spec = Spec { vips: file.vips, pools: file.pools, policies: file.policies };
+                for (name, digest) in builds {
+                    spec.policies.entry(name).or_default().digest = Some(digest);
+                }
+            }
+            Self::Release(content) => spec = *content,
+        }
+        spec.check()?;
+        Ok(spec)
+    }
+}
+
+/// The file decides, but for what a person changed through another door: which pool a vip is assigned and what a policy
+/// is told stay as they are, unless the file itself says something new about them. Otherwise the next edit of a time-out
+/// would undo last night's switch.
+fn merge(before: Desired, now: Desired, spec: &mut Spec) {
+    let mut vips = now.vips;
+    for (name, vip) in &mut vips {
+        let same_as_before = before.vips.get(name).is_some_and(|before| before.decider == vip.decider);
+        // An assignment to a pool that is gone is no assignment.
+        let current = spec.vips.get(name).map(|vip| vip.decider.clone()).filter(|decider| match decider {
+            DeciderSpec::Pool(pool) => now.pools.contains_key(pool),
+            DeciderSpec::Policy(_) => true,
+        });
+        if let Some(current) = current.filter(|_| same_as_before) {
+            vip.decider = current;
+        }
+    }
+    let mut policies = now.policies;
+    for (name, current) in &spec.policies {
+        let wanted = policies.entry(name.clone()).or_default();
+        wanted.digest = current.digest;
+        if before.policies.get(name).map(|before| &before.config).unwrap_or(&String::new()) == &wanted.config {
+            wanted.config.clone_from(&current.config);
+        }
+    }
+    // A name that is neither built nor wanted any more is forgotten.
+    policies.retain(|name, policy| policy.digest.is_some() || is_wanted(name, &vips));
+    *spec = Spec { vips, pools: now.pools, policies };
+}
+
+fn is_wanted(policy: &str, vips: &BTreeMap<String, VipSpec>) -> bool {
+    vips.values().any(|vip| vip.decider == DeciderSpec::Policy(policy.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desired(pool: &str) -> Desired {
+        let vip = VipSpec {
+            listen: "127.0.0.1:80".parse().unwrap(),
+            hosts: vec![],
+            paths: vec![],
+            decider: DeciderSpec::Pool(pool.into()),
+            fallback: None,
+        };
+        let pools = ["blue", "green"].map(|name| (name.to_owned(), PoolSpec::default())).into();
+        Desired { vips: [("shop".to_owned(), vip)].into(), pools, policies: BTreeMap::new() }
+    }
+
+    fn decider(spec: &Spec) -> DeciderSpec {
+        spec.vips["shop"].decider.clone()
+    }
+
+    fn pool(name: &str) -> DeciderSpec {
+        DeciderSpec::Pool(name.into())
+    }
+
+    #[test]
+    fn an_assignment_survives_an_edit_of_something_else() {
+        let spec = Change::File { before: None, now: desired("blue") }.apply(Spec::default()).unwrap();
+        let spec = Change::Assign { vip: "shop".into(), decider: pool("green") }.apply(spec).unwrap();
+        let mut edited = desired("blue");
+        edited.pools.get_mut("blue").unwrap().connect_timeout *= 2;
+        let spec = Change::File { before: Some(desired("blue")), now: edited.clone() }.apply(spec).unwrap();
+        assert_eq!((decider(&spec), &spec.pools), (pool("green"), &edited.pools));
+    }
+
+    #[test]
+    fn an_assignment_gives_way_when_the_file_says_something_new() {
+        let spec = Change::File { before: None, now: desired("green") }.apply(Spec::default()).unwrap();
+        let spec = Change::Assign { vip: "shop".into(), decider: pool("blue") }.apply(spec).unwrap();
+        let edited = desired("blue");
+        let spec = Change::File { before: Some(desired("green")), now: edited }.apply(spec).unwrap();
+        assert_eq!(decider(&spec), pool("blue"));
+    }
+
+    #[test]
+    fn a_build_is_kept_when_the_file_changes() {
+        let spec = Change::File { before: None, now: desired("blue") }.apply(Spec::default()).unwrap();
+        let digest = Digest::of(b"x");
+        let build = Change::Build { name: "canary".into(), digest, config: Some("{}".into()) };
+        let spec = build.apply(spec).unwrap();
+        let spec = Change::File { before: Some(desired("blue")), now: desired("green") }.apply(spec).unwrap();
+        assert_eq!((spec.policies["canary"].digest, &*spec.policies["canary"].config), (Some(digest), "{}"));
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let spec = Change::File { before: None, now: desired("blue") }.apply(Spec::default()).unwrap();
+        let check = |vip: &str, decider, expected: &str| {
+            let refused = Change::Assign { vip: vip.into(), decider }.apply(spec.clone()).unwrap_err();
+            assert_eq!(refused.to_string(), expected);
+        };
+        check("shop", pool("red"), "pool `red` is not defined; there are: blue, green");
+        check("blog", pool("blue"), "vip `blog` is not defined; there are: shop");
+        let refused = Change::File { before: None, now: desired("red") }.apply(Spec::default()).unwrap_err();
+        assert_eq!(refused.to_string(), "pool `red` is not defined for vip `shop`");
+    }
+}

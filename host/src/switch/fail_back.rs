@@ -1,0 +1,101 @@
+//! Goes back by itself when the current release's policy keeps failing.
+//!
+//! The ladder answers each request that a policy fails on; this watches how often. A few failures within a short time,
+//! and a release to go back to whose policy is another: it goes back, and says why.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::Switch;
+use super::receipt::Origin;
+use crate::digest::Digest;
+use crate::policy::Fault;
+use crate::store::journal::{Kind, Record};
+
+/// When to go back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailBack {
+    /// Failures of one policy...
+    pub falls: usize,
+    /// ...within this time.
+    pub within: Duration,
+}
+
+impl Default for FailBack {
+    fn default() -> Self {
+        // One may be a freak request; five in ten seconds are a bug.
+        Self { falls: 5, within: Duration::from_secs(10) }
+    }
+}
+
+/// A request on which the current release's policy failed.
+#[derive(Debug)]
+pub struct Fall {
+    /// The release.
+    pub release: u64,
+    /// The vip the request entered.
+    pub vip: Arc<str>,
+    /// The policy that failed.
+    pub policy: Arc<str>,
+    /// Its build.
+    pub digest: Digest,
+    /// How.
+    pub fault: Fault,
+}
+
+/// Falls that may wait to be read; more than that say nothing new.
+pub const FALLS_WAITING_MAX: usize = 1024;
+
+/// Reads falls until the last worker is gone.
+pub async fn watch(switch: Arc<Switch>, mut falls: mpsc::Receiver<Fall>, when: FailBack) {
+    let mut recent: HashMap<(u64, Arc<str>), VecDeque<Instant>> = HashMap::new();
+    while let Some(fall) = falls.recv().await {
+        let now = Instant::now();
+        recent.retain(|(release, _), _| *release == fall.release);
+        let times = recent.entry((fall.release, fall.policy.clone())).or_default();
+        while times.front().is_some_and(|time| now.duration_since(*time) > when.within) {
+            times.pop_front();
+        }
+        if times.is_empty() {
+            note(&switch, &fall);
+        }
+        times.push_back(now);
+        if times.len() >= when.falls {
+            times.clear();
+            go_back(&switch, &fall, when).await;
+        }
+    }
+}
+
+/// Journals the first of a series.
+fn note(switch: &Switch, fall: &Fall) {
+    let Fall { release, vip, policy, digest, fault } = fall;
+    let backtrace = match fault {
+        Fault::Trapped { backtrace, .. } => backtrace.join(" < "),
+        _ => String::new(),
+    };
+    tracing::warn!(release, vip = &**vip, policy = &**policy, digest = %digest.short(), backtrace, "policy failed: {fault}");
+    let origin = Origin::host("");
+    let why = format!("policy `{policy}` ({}) {fault}; vip `{vip}` is served by the next rung", digest.short());
+    let entry = origin.entry(Kind::Fall, Some(*release), None, why);
+    drop(switch.journal.write_after(Record { entry: Some(entry), ..Record::default() }));
+}
+
+async fn go_back(switch: &Switch, fall: &Fall, when: FailBack) {
+    let Fall { release, policy, digest, fault, .. } = fall;
+    // Going back to the same build would change nothing, and the next fall would walk us further back.
+    let behind = switch.trail().behind().and_then(|number| switch.ready_release(number));
+    if behind.is_none_or(|behind| behind.policies.get(policy).is_some_and(|policy| policy.build.digest == *digest)) {
+        return;
+    }
+    let within = humantime::format_duration(when.within);
+    let why = format!("policy `{policy}` failed {} times within {within}; last it {fault}", when.falls);
+    match switch.back_from(*release, &Origin::host(why)).await {
+        Ok(_) => tracing::error!(release, policy = &**policy, "went back by itself"),
+        Err(refusal) => tracing::warn!(release, %refusal, "did not go back by itself"),
+    }
+}

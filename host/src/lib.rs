@@ -30,3 +30,4 @@ pub mod store;
 pub mod switch;
 pub mod telemetry;
 pub mod time;
+pub mod watch;

@@ -16,6 +16,7 @@ pub mod listener;
 pub mod member;
 pub mod per_worker;
 pub mod pool;
+pub mod request_body;
 pub mod response;
 pub mod router;
 pub mod vip;

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::Config;
 use crate::digest::Digest;
@@ -14,9 +13,13 @@ use crate::switch::Switch;
 use crate::switch::activate::with_causes;
 use crate::switch::change::{Change, Desired};
 use crate::switch::receipt::Origin;
+use crate::watch::Watch;
 
 /// How long the file must be still: editors write in several steps.
 const SETTLE: Duration = Duration::from_millis(50);
+
+/// How long to wait for that at most: other files in the same folder may never be still.
+const SETTLE_MAX: Duration = Duration::from_millis(500);
 
 /// How often the file is looked at without being told to: events can be lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -52,23 +55,15 @@ impl ConfigFile {
     /// # Errors
     /// When it cannot be watched.
     pub fn watch(mut self) -> notify::Result<impl Future<Output = ()>> {
-        let (events, mut received) = mpsc::unbounded_channel();
-        let mut watcher = notify::recommended_watcher(move |event| {
-            let _ = events.send(event);
-        })?;
         // The folder: an editor puts a new file in the old one's place, and a watch would stay with the old.
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        let mut watch = Watch::folder(folder)?;
         Ok(async move {
-            let _watcher: RecommendedWatcher = watcher;
             loop {
                 self.take_in().await;
-                let told: Option<Option<notify::Result<notify::Event>>> =
-                    tokio::time::timeout(LOOK_AGAIN, received.recv()).await.ok();
-                match told {
-                    Some(None) => return,
-                    Some(Some(_)) => while let Ok(Some(_)) = tokio::time::timeout(SETTLE, received.recv()).await {},
-                    None => {}
+                if tokio::time::timeout(LOOK_AGAIN, watch.next()).await.is_ok() {
+                    let latest = Instant::now() + SETTLE_MAX;
+                    while tokio::time::timeout_at(latest.min(Instant::now() + SETTLE), watch.next()).await.is_ok() {}
                 }
             }
         })

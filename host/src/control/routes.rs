@@ -14,6 +14,7 @@
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::HeaderMap;
 use axum::middleware;
@@ -120,9 +121,10 @@ async fn put_policy(
     Path(name): Path<String>,
     Query(query): Query<PolicyQuery>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Answer<Receipt> {
     let origin = origin(&headers, query.why);
+    let body = body.map_err(|_| Refusal::too_large(&name))?;
     whole(async move { upload(&api.switch, name, body, query.config, &origin).await }).await
 }
 

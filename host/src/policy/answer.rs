@@ -218,7 +218,7 @@ mod tests {
             respond(200, &[("x", &[b'a'; FIELD_BYTES_MAX])], 0),
             "answered with header fields of more than 16384 bytes",
         );
-        check(respond(200, &[("x", b"a"); 65], 0), "answered with 65 header fields, at most 64 are allowed");
+        check(respond(200, &[("x", &b"a"[..]); 65], 0), "answered with 65 header fields, at most 64 are allowed");
         check(respond(200, &[], BODY_BYTES_MAX + 1), "answered with a body of 65537 bytes, at most 65536 are allowed");
     }
 }

@@ -23,6 +23,9 @@ pub const CHILD_COMMAND: &str = "compile-policy";
 /// Wall-clock time for one policy; its CPU time has a limit of its own. Long, as the child runs at the lowest priority.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// The exit code of a Rust program that panicked.
+const PANICKED: i32 = 101;
+
 /// Native code of one policy. Some ten times its WebAssembly is normal for small guests.
 const CODE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
@@ -43,7 +46,10 @@ pub enum CompileError {
     /// The child looked, and says no: its words.
     #[error("{0}")]
     Refused(String),
-    /// The child was ended by one of its limits, or by a bug of the compiler.
+    /// A bug of the compiler that this policy brought to light.
+    #[error("makes the compiler panic")]
+    Panicked,
+    /// The child was ended by one of its limits.
     #[error("could not be compiled within its limits ({0})")]
     Ended(ExitStatus),
     /// The child was still at it.
@@ -124,6 +130,7 @@ impl Compiler {
             Some(refused) if refused == i32::from(REFUSED) => {
                 Err(CompileError::Refused(text::printable(&String::from_utf8_lossy(&code)).into_owned()))
             }
+            Some(PANICKED) => Err(CompileError::Panicked),
             _ => Err(CompileError::Ended(status)),
         }
     }

@@ -6,11 +6,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+use super::request_body::RequestBody;
 
 /// Idle connections kept to one member by one worker; what is above is closed.
 const IDLE_MAX: usize = 256;
@@ -26,16 +27,14 @@ pub struct Connector {
 }
 
 struct Idle {
-    sender: SendRequest<Incoming>,
+    sender: SendRequest<RequestBody>,
     since: Instant,
 }
 
 /// A connection that carries one request at a time.
 pub struct MemberConnection {
     /// Sends the request.
-    pub sender: SendRequest<Incoming>,
-    /// Whether it carried others before: then it may have been closed by the member at this very moment.
-    pub reused: bool,
+    pub sender: SendRequest<RequestBody>,
 }
 
 impl Connector {
@@ -51,7 +50,7 @@ impl Connector {
             // Not ready yet: its last request is still being written, after an answer that came early. Nobody can say
             // how long that takes, so it is let go.
             if sender.is_ready() {
-                return Some(MemberConnection { sender, reused: true });
+                return Some(MemberConnection { sender });
             }
         }
         None
@@ -74,7 +73,7 @@ impl Connector {
                 tracing::debug!(member = %address, %error, "a connection to a member ended");
             }
         });
-        Ok(MemberConnection { sender, reused: false })
+        Ok(MemberConnection { sender })
     }
 
     /// Keeps a connection whose answer has been read to its end.

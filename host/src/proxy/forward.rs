@@ -13,6 +13,7 @@ use super::exchange::{Client, ExchangeId, Flight};
 use super::head::Head;
 use super::headers;
 use super::pool::Pool;
+use super::request_body::RequestBody;
 use super::response::{Body, InUse};
 use super::worker::Worker;
 use crate::policy::answer::Respond;
@@ -69,48 +70,77 @@ struct Sent {
 /// Sends a request to the member whose turn it is; to the next one when that one cannot be reached.
 async fn send(worker: &Worker, pool: &Pool, mut parts: Parts, body: Incoming) -> Result<Sent, Error> {
     parts.version = Version::HTTP_11;
-    let mut request = Request::from_parts(parts, body);
+    let mut request = Request::from_parts(parts, RequestBody::from(body));
     let mut error = Error::NoMember(pool.name.to_string());
     for member in pool.in_turn(worker.id).take(TRIES_MAX) {
-        let address = member.address;
         let member = InUse::begin(member);
-        loop {
-            let reused = worker.connector.reuse(address);
-            let mut connection = match reused {
-                Some(connection) => connection,
-                None => match worker.connector.connect(address, pool.connect_timeout).await {
-                    Ok(connection) => connection,
-                    Err(cause) => {
-                        member.0.fail();
-                        error = Error::Connect(address, cause);
-                        break;
-                    }
-                },
-            };
-            let answer = tokio::time::timeout(pool.response_timeout, connection.sender.try_send_request(request)).await;
-            let mut broken = match answer {
-                Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    member.0.fail();
-                    return Err(Error::UnaskedUpgrade(address));
-                }
-                Ok(Ok(response)) => return Ok(Sent { response, connection, member }),
-                Ok(Err(broken)) => broken,
-                Err(_) => {
-                    member.0.fail();
-                    return Err(Error::ResponseTimeout(address));
-                }
-            };
-            match broken.take_message() {
-                // The member closed an idle connection at the moment we took it: nothing was sent, so it is sent again.
-                Some(unsent) if connection.reused => request = unsent,
-                _ => {
-                    member.0.fail();
-                    return Err(Error::Broken(address, broken.into_error()));
-                }
+        let address = member.0.address;
+        // A member may close a connection that was idle at the moment we take it. That is nobody's failure: what was not
+        // sent is sent again, and what can be repeated without harm is repeated, until a connection is new.
+        while let Some(connection) = worker.connector.reuse(address) {
+            let spare = repeatable(&request);
+            match send_on(connection, request, pool, &member).await {
+                Ok((response, connection)) => return Ok(Sent { response, connection, member }),
+                Err(Unsent::Failed(Error::Broken(..))) if let Some(spare) = spare => request = spare,
+                Err(Unsent::Failed(error)) => return Err(failed(&member, error)),
+                Err(Unsent::Whole(unsent)) => request = unsent,
             }
+        }
+        match worker.connector.connect(address, pool.connect_timeout).await {
+            Ok(connection) => match send_on(connection, request, pool, &member).await {
+                Ok((response, connection)) => return Ok(Sent { response, connection, member }),
+                Err(Unsent::Failed(error)) => return Err(failed(&member, error)),
+                Err(Unsent::Whole(unsent)) => request = unsent,
+            },
+            Err(cause) => error = failed(&member, Error::Connect(address, cause)),
         }
     }
     Err(error)
+}
+
+/// What is left of a request that was not answered.
+enum Unsent {
+    /// All of it: nothing was sent.
+    Whole(Request<RequestBody>),
+    /// Nothing that can be sent again.
+    Failed(Error),
+}
+
+async fn send_on(
+    mut connection: MemberConnection,
+    request: Request<RequestBody>,
+    pool: &Pool,
+    member: &InUse,
+) -> Result<(Response<Incoming>, MemberConnection), Unsent> {
+    let address = member.0.address;
+    match tokio::time::timeout(pool.response_timeout, connection.sender.try_send_request(request)).await {
+        Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Err(Unsent::Failed(Error::UnaskedUpgrade(address)))
+        }
+        Ok(Ok(response)) => Ok((response, connection)),
+        Ok(Err(mut broken)) => Err(match broken.take_message() {
+            Some(unsent) => Unsent::Whole(unsent),
+            None => Unsent::Failed(Error::Broken(address, broken.into_error())),
+        }),
+        Err(_) => Err(Unsent::Failed(Error::ResponseTimeout(address))),
+    }
+}
+
+/// A copy of a request that may be sent twice (RFC 9110, 9.2.2).
+fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let once_more = request.method().is_idempotent() && matches!(request.body(), RequestBody::Empty);
+    once_more.then(|| {
+        let mut copy = Request::new(RequestBody::Empty);
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.headers_mut() = request.headers().clone();
+        copy
+    })
+}
+
+fn failed(member: &InUse, error: Error) -> Error {
+    member.0.fail();
+    error
 }
 
 fn by_policy(respond: Respond, id: ExchangeId) -> Response<Body> {

@@ -33,11 +33,12 @@ impl Head {
             return Err(Malformed::Connect);
         }
         let host = host(&parts)?;
-        // RFC 9112, 3.2.2: the authority of an absolute target replaces what Host says.
-        let authority = match parts.uri.authority() {
-            Some(authority) => HeaderValue::from_str(authority.as_str()).map_err(|_| Malformed::Host)?,
-            None if parts.uri.path().starts_with('/') => host.unwrap_or_else(|| HeaderValue::from_static("")),
-            None => return Err(Malformed::Target),
+        // RFC 9112, 3.2.2: the authority of an absolute target replaces what Host says. One without a scheme is no target
+        // at all (`GET shop`), and neither is what has no path of its own (`*`).
+        let authority = match (parts.uri.scheme(), parts.uri.authority()) {
+            (Some(_), Some(authority)) => HeaderValue::from_str(authority.as_str()).map_err(|_| Malformed::Host)?,
+            (None, None) if parts.uri.path().starts_with('/') => host.unwrap_or_else(|| HeaderValue::from_static("")),
+            _ => return Err(Malformed::Target),
         };
         if parts.uri.authority().is_some() {
             let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
@@ -152,11 +153,6 @@ impl Head {
         self.vip = vip.clone();
     }
 
-    /// Whether the request can be sent again when nothing says that it arrived (RFC 9110, 9.2.2).
-    pub fn is_idempotent(&self) -> bool {
-        self.parts.method.is_idempotent()
-    }
-
     /// The fields, to be changed on their way to the member.
     pub fn fields_mut(&mut self) -> &mut HeaderMap {
         &mut self.parts.headers
@@ -248,6 +244,13 @@ mod tests {
         let head = head("http://Shop.example:81/a?b", &[("host", "other.example")]).unwrap();
         assert_eq!((head.authority(), head.path(), head.query()), ("shop.example:81", "/a", Some("b")));
         assert_eq!(head.header("host"), Some(&b"shop.example:81"[..]));
+    }
+
+    #[test]
+    fn what_is_no_target_does_not_become_one() {
+        for target in ["foo", "host:80", "*"] {
+            assert_eq!(head(target, &[("host", "a")]).err(), Some(Malformed::Target), "{target}");
+        }
     }
 
     #[test]

@@ -54,6 +54,10 @@ pub const FALLS_WAITING_MAX: usize = 1024;
 pub async fn watch(switch: Arc<Switch>, mut falls: mpsc::Receiver<Fall>, when: FailBack) {
     let mut recent: HashMap<(u64, Arc<str>), VecDeque<Instant>> = HashMap::new();
     while let Some(fall) = falls.recv().await {
+        // Told before the switch was seen, read after it: old news.
+        if fall.release != switch.current.pin().number {
+            continue;
+        }
         let now = Instant::now();
         recent.retain(|(release, _), _| *release == fall.release);
         let times = recent.entry((fall.release, fall.policy.clone())).or_default();

@@ -4,7 +4,7 @@
 //! event, a rename, or a swapped symbolic link (as Kubernetes mounts do) all come to the same. A file is read when its
 //! writer closed it, or when it has been still for a while; a file that is gone keeps serving, as nothing replaced it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -13,9 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
+use notify::Event;
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use tokio::time::Instant;
 
 use crate::digest::Digest;
@@ -26,15 +25,14 @@ use crate::switch::Switch;
 use crate::switch::activate::with_causes;
 use crate::switch::change::Change;
 use crate::switch::receipt::Origin;
+use crate::watch::Watch;
 
 /// What a policy's file is called.
 const SUFFIX: &str = ".wasm";
 
-/// How long a file that just appeared is given to be written to. Hard links and `mv` from elsewhere write nothing more.
-const AFTER_CREATE: Duration = Duration::from_millis(40);
-
-/// How long a file that is being written must be still when nobody says that it was closed (some network file systems).
-const AFTER_WRITE: Duration = Duration::from_secs(1);
+/// How long a file must not have been written to before it is read without its writer having closed it: it may have
+/// been there when we started, or be on a file system that tells us nothing.
+const STILL: Duration = Duration::from_secs(1);
 
 /// How often the folder is looked at without being told to: events can be lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -48,8 +46,10 @@ pub struct PolicyFolder {
     read: BTreeMap<String, Digest>,
     /// Which file that was, so that an unchanged one is not read again.
     files: HashMap<String, FileState>,
-    /// Files that are being written: look at them then.
-    due: HashMap<PathBuf, Instant>,
+    /// Files that were closed by a writer, or renamed into place, and not read since.
+    closed: HashSet<PathBuf>,
+    /// When a file will have been still for long enough.
+    due: Option<Instant>,
 }
 
 /// Tells a file from what it was before.
@@ -73,7 +73,9 @@ pub struct Arrived {
 impl PolicyFolder {
     /// A folder, of which `read` was read before.
     pub fn new(path: PathBuf, switch: Arc<Switch>, read: BTreeMap<String, Digest>) -> Self {
-        Self { path, switch, read, files: HashMap::new(), due: HashMap::new() }
+        // What was there before us is taken for whole. If it is not, it is refused, and read again when it is.
+        let closed = fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        Self { path, switch, read, files: HashMap::new(), closed, due: None }
     }
 
     /// Watches the folder for ever. Changes are taken in one at a time.
@@ -81,24 +83,16 @@ impl PolicyFolder {
     /// # Errors
     /// When it cannot be watched.
     pub fn watch(mut self) -> notify::Result<impl Future<Output = ()>> {
-        let (events, mut received) = mpsc::unbounded_channel();
-        let mut watcher = notify::recommended_watcher(move |event| {
-            let _ = events.send(event);
-        })?;
-        watcher.watch(&self.path, RecursiveMode::NonRecursive)?;
+        let mut watch = Watch::folder(&self.path)?;
         Ok(async move {
-            let _watcher: RecommendedWatcher = watcher;
             loop {
                 self.take_in().await;
-                let next = self.due.values().min().copied().unwrap_or_else(|| Instant::now() + LOOK_AGAIN);
-                tokio::select! {
-                    event = received.recv() => match event {
-                        Some(event) => self.note(event),
-                        None => return,
-                    },
-                    () = tokio::time::sleep_until(next) => {}
+                let again = Instant::now() + LOOK_AGAIN;
+                let next = self.due.take().map_or(again, |due| due.min(again));
+                if let Ok(event) = tokio::time::timeout_at(next, watch.next()).await {
+                    self.note(event);
                 }
-                while let Ok(event) = received.try_recv() {
+                while let Some(event) = watch.try_next() {
                     self.note(event);
                 }
             }
@@ -150,8 +144,6 @@ impl PolicyFolder {
 
     /// Reads every file whose content differs from what was last read under its name.
     pub fn arrived(&mut self) -> Vec<Arrived> {
-        let now = Instant::now();
-        self.due.retain(|_, due| *due > now);
         let entries = match fs::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(error) => {
@@ -161,14 +153,7 @@ impl PolicyFolder {
         };
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
-        paths
-            .iter()
-            .filter(|path| !self.due.contains_key(*path))
-            .cloned()
-            .collect::<Vec<_>>()
-            .iter()
-            .filter_map(|path| self.look(path))
-            .collect()
+        paths.iter().filter_map(|path| self.look(path)).collect()
     }
 
     fn look(&mut self, path: &Path) -> Option<Arrived> {
@@ -177,8 +162,15 @@ impl PolicyFolder {
         if name.is_empty() || name.starts_with('.') {
             return None;
         }
-        let (state, bytes) = match read_file(path, self.files.get(name)) {
-            Ok(read) => read?,
+        let closed = self.closed.remove(path);
+        let (state, bytes) = match read_file(path, self.files.get(name), closed) {
+            Ok(Look::Read(state, bytes)) => (state, bytes),
+            Ok(Look::Nothing) => return None,
+            Ok(Look::StillFor(age)) => {
+                let due = Instant::now() + STILL.saturating_sub(age);
+                self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
+                return None;
+            }
             Err(error) => {
                 tracing::warn!(file = %path.display(), %error, "a policy's file cannot be read");
                 return None;
@@ -193,28 +185,18 @@ impl PolicyFolder {
         (self.read.get(name) != Some(&digest)).then(|| Arrived { name: name.to_owned(), bytes })
     }
 
-    /// Notes when to look at a file that something happened to.
+    /// Notes which file is whole. That something else happened is reason enough to look.
     fn note(&mut self, event: notify::Result<Event>) {
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => {
-                tracing::warn!(%error, "the policy folder's events are not whole; looking at everything");
-                return self.due.clear();
-            }
-        };
-        let wait = match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write))
-            | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) => Duration::ZERO,
-            EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => AFTER_WRITE,
-            EventKind::Create(CreateKind::File | CreateKind::Any | CreateKind::Other) => AFTER_CREATE,
-            _ => return,
-        };
-        for path in event.paths {
-            if wait.is_zero() {
-                self.due.remove(&path);
-            } else {
-                self.due.insert(path, Instant::now() + wait);
-            }
+        match event {
+            Ok(Event {
+                kind:
+                    EventKind::Access(AccessKind::Close(AccessMode::Write))
+                    | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)),
+                paths,
+                ..
+            }) => self.closed.extend(paths),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the policy folder's events are not whole; looking at everything"),
         }
     }
 }
@@ -228,18 +210,35 @@ pub fn seen(name: &str, digest: Digest) -> Seen {
     Seen { door: Door::Folder, name: name.to_owned(), content: digest.to_string() }
 }
 
+/// What came of looking at a file.
+enum Look {
+    /// It is new, and whole.
+    Read(FileState, Bytes),
+    /// There is nothing to read: no regular file, or the one that is known.
+    Nothing,
+    /// It was written to so shortly ago that it may not be whole.
+    StillFor(Duration),
+}
+
 /// Reads a file, unless it is still the one that is `known`.
 ///
 /// Only regular files, symbolic links followed: a FIFO or a device would keep us waiting, a folder has no content.
-fn read_file(path: &Path, known: Option<&FileState>) -> io::Result<Option<(FileState, Bytes)>> {
+fn read_file(path: &Path, known: Option<&FileState>, closed: bool) -> io::Result<Look> {
     let looked_at = match fs::metadata(path) {
         Ok(metadata) => metadata,
         // Gone again, or a link to nothing.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Nothing),
         Err(error) => return Err(error),
     };
     if !looked_at.is_file() || known == Some(&FileState::of(&looked_at)) {
-        return Ok(None);
+        return Ok(Look::Nothing);
+    }
+    // Whoever makes links has written before.
+    let linked = looked_at.nlink() > 1 || fs::symlink_metadata(path)?.is_symlink();
+    // A time in the future is no time to wait for.
+    let age = looked_at.modified()?.elapsed().unwrap_or(STILL);
+    if !closed && !linked && age < STILL {
+        return Ok(Look::StillFor(age));
     }
     // Not to wait if it has become a FIFO since.
     let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("a flag of the kernel fits");
@@ -249,10 +248,10 @@ fn read_file(path: &Path, known: Option<&FileState>) -> io::Result<Option<(FileS
     // One byte more than is allowed, so that the check sees it.
     (&file).take(POLICY_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     if FileState::of(&file.metadata()?) != state {
-        // Written to while it was read: there will be another event, or another look.
-        return Ok(None);
+        // Written to while it was read.
+        return Ok(Look::StillFor(Duration::ZERO));
     }
-    Ok(Some((state, bytes.into())))
+    Ok(Look::Read(state, bytes.into()))
 }
 
 impl FileState {

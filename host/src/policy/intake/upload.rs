@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::policy::admit::admit;
-use crate::policy::validate::Candidate;
+use crate::policy::admit::{Rejection, admit};
+use crate::policy::text;
+use crate::policy::validate::{Candidate, Invalid};
 use crate::switch::activate::with_causes;
 use crate::switch::change::Change;
 use crate::switch::receipt::{Origin, Receipt};
@@ -27,9 +28,20 @@ pub async fn upload(
             switch.activate(Change::Build { name, digest, config }, origin, Vec::new()).await
         }
         Err(rejection) => {
-            let refusal = Refusal::Policy { policy: crate::policy::text::printable(&name).into_owned(), rejection };
+            let refusal = Refusal::of_policy(&name, rejection);
             switch.refuse(origin, &with_causes(&refusal));
             Err(refusal)
         }
+    }
+}
+
+impl Refusal {
+    /// A policy that was not read to its end.
+    pub(crate) fn too_large(name: &str) -> Self {
+        Self::of_policy(name, Invalid::TooLarge.into())
+    }
+
+    fn of_policy(name: &str, rejection: Rejection) -> Self {
+        Self::Policy { policy: text::printable(name).into_owned(), rejection }
     }
 }

@@ -1,12 +1,12 @@
 //! A compiled policy, linked: what instances are made from.
 
-use std::collections::BTreeSet;
-
 use wasmtime::Store;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Linker, ResourceType};
 
 use super::Engine;
 use super::contract::{self, Guest, PolicyPre};
+use crate::proxy::head::Head;
 
 /// Native code of one policy, type-checked against the contract.
 #[derive(Clone)]
@@ -42,8 +42,13 @@ impl Artifact {
 
         let mut linker = Linker::new(engine.inner());
         contract::link(&mut linker).expect("the contract's own names do not collide");
-        let imports: BTreeSet<String> =
-            component.component_type().imports(engine.inner()).map(|(name, _)| name.to_owned()).collect();
+        let imports: Vec<String> = component
+            .component_type()
+            .imports(engine.inner())
+            // The world names some of the contract's types at its top; a type is no capability.
+            .filter(|(_, import)| !matches!(import.ty, ComponentItem::Type(_) | ComponentItem::Resource(_)))
+            .map(|(name, _)| name.to_owned())
+            .collect();
         if let Some(import) =
             imports.iter().find(|name| !name.starts_with("switchback:policy/") && !name.starts_with("wasi:"))
         {
@@ -51,6 +56,9 @@ impl Artifact {
         }
         // Of WASI only what an empty world needs is linked. A guest that calls the rest (sockets, say) traps there.
         if imports.iter().any(|name| name.starts_with("wasi:")) {
+            // The world's own `request` is not unknown, only linked elsewhere; it must not become another type here.
+            let request = ResourceType::host::<Head>();
+            linker.root().resource("request", request, |_, _| Ok(())).expect("the root is empty so far");
             linker
                 .define_unknown_imports_as_traps(&component)
                 .map_err(|error| LinkError::WrongWorld(format!("{error:#}")))?;

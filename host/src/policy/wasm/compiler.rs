@@ -6,6 +6,7 @@
 use std::io::{self, Read, Write};
 
 use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
+use wasmtime::Module;
 use wit_component::ComponentEncoder;
 
 use super::Engine;
@@ -51,7 +52,7 @@ fn compile(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let engine = Engine::for_compiling().map_err(|error| format!("{error:#}"))?;
     let wrapped;
     let component = if is_core_module(bytes) {
-        wrapped = wrap(bytes)?;
+        wrapped = wrap(&engine, bytes)?;
         &wrapped
     } else {
         bytes
@@ -60,7 +61,9 @@ fn compile(bytes: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// Makes a component of a bare core module that carries wit-bindgen's section: what `cargo build` leaves behind.
-fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
+fn wrap(engine: &Engine, module: &[u8]) -> Result<Vec<u8>, String> {
+    // The encoder takes a valid module for granted, and panics at some that are not.
+    Module::validate(engine.inner(), module).map_err(|error| format!("is not a valid module: {error:#}"))?;
     ComponentEncoder::default()
         .module(module)
         .and_then(|encoder| encoder.validate(true).encode())

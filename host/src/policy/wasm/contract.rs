@@ -20,8 +20,8 @@ bindgen!({
     with: { "switchback:policy/types.request": crate::proxy::head::Head },
 });
 
-pub(in crate::policy) use switchback::policy::types::{Field, Response, Route};
-use switchback::policy::{host, types};
+pub(in crate::policy) use self::switchback::policy::types::{Field, Response, Route};
+use self::switchback::policy::{host, types};
 
 /// Lines one call may log; the rest is counted and dropped, so that a guest cannot fill a disk.
 const LOG_LINES_MAX: u32 = 16;

@@ -1,0 +1,12 @@
+//! Switchback through the doors a user has: a whole host on loopback, real members, real policies, real files.
+
+mod support;
+
+mod command_line;
+mod config_file;
+mod control_api;
+mod folder;
+mod policies;
+mod requests;
+mod restarts;
+mod switching;

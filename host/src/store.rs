@@ -14,6 +14,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
@@ -96,7 +97,10 @@ impl Store {
     pub fn keep_blob(&self, digest: Digest, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.blob_path(digest);
         if self.blob(digest).is_ok() {
-            return Ok(());
+            // As good as new: it may be about to be removed, see `keep_only`.
+            let renewed =
+                File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+            return renewed.map_err(|error| StoreError::Io(error, path));
         }
         write_whole(&path, bytes).map_err(|error| StoreError::Io(error, path))
     }
@@ -111,13 +115,17 @@ impl Store {
         if Digest::of(&bytes) == digest { Ok(bytes.into()) } else { Err(StoreError::Damaged(path)) }
     }
 
-    /// Removes the blobs, and the code compiled from them, that `needed` does not name.
+    /// Removes the blobs, and the code compiled from them, that `needed` does not name. What is younger than
+    /// [`YOUNG`] stays: it may belong to a change under way, which no release names yet.
     pub fn keep_only(&self, needed: &std::collections::BTreeSet<Digest>) {
         let folders = ["blobs", "compiled"].map(|folder| fs::read_dir(self.root.join(folder)));
         for file in folders.into_iter().flatten().flatten().flatten() {
             let name = file.file_name().to_string_lossy().into_owned();
             let digest = name.get(..64).and_then(|digest| digest.parse::<Digest>().ok());
-            if digest.is_none_or(|digest| !needed.contains(&digest)) {
+            let age =
+                file.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+            let young = age.is_some_and(|age| age < YOUNG);
+            if !young && digest.is_none_or(|digest| !needed.contains(&digest)) {
                 let _ = fs::remove_file(file.path());
             }
         }
@@ -151,6 +159,9 @@ impl Store {
         self.root.join("compiled").join(format!("{digest}-{fingerprint}"))
     }
 }
+
+/// Far more than a change takes from its first byte to the journal.
+const YOUNG: Duration = Duration::from_secs(600);
 
 /// The token's file in a state folder.
 pub const TOKEN_FILE: &str = "control.token";
@@ -214,11 +225,17 @@ mod tests {
     fn what_no_release_needs_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
-        let (kept, gone) = (Digest::of(b"kept"), Digest::of(b"gone"));
-        store.keep_blob(kept, b"kept").unwrap();
-        store.keep_blob(gone, b"gone").unwrap();
+        let [kept, gone, again, young] = [&b"kept"[..], b"gone", b"again", b"young"].map(|bytes| {
+            store.keep_blob(Digest::of(bytes), bytes).unwrap();
+            Digest::of(bytes)
+        });
+        for old in [kept, gone, again] {
+            let file = File::options().append(true).open(store.blob_path(old)).unwrap();
+            file.set_modified(SystemTime::now() - YOUNG).unwrap();
+        }
+        store.keep_blob(again, b"again").unwrap();
         store.keep_only(&[kept].into());
-        assert!(store.blob(kept).is_ok() && store.blob(gone).is_err());
+        assert_eq!([kept, gone, again, young].map(|digest| store.blob(digest).is_ok()), [true, false, true, true]);
     }
 
     #[test]

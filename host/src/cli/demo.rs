@@ -21,6 +21,7 @@ use crate::config::Config;
 mod folder;
 mod members;
 mod moment;
+mod tour;
 mod traffic;
 mod view;
 
@@ -38,8 +39,16 @@ const LAST_CALLS: Duration = Duration::from_secs(1);
 /// One process, with everything it writes in a temporary folder, which is removed at the end (Ctrl-C). The view shows
 /// what to try from another terminal. Listens on 127.0.0.1:8080 and 127.0.0.1:9876 (control API), or on free ports where
 /// these are taken. Prints plain lines where standard output is no terminal. Logs only if SWITCHBACK_LOG is set.
+///
+/// Example: switchback demo --tour
 #[derive(Args)]
-pub(super) struct Demo {}
+pub(super) struct Demo {
+    /// Play the story instead: a canary, a policy that traps, a file that is none, back, forward
+    ///
+    /// Takes less than 30 s. Exits with 1 if a step did not hold, and says what was expected and what was seen.
+    #[arg(long)]
+    tour: bool,
+}
 
 /// All that the demo starts.
 struct Stage<'a> {
@@ -52,7 +61,6 @@ struct Stage<'a> {
 }
 
 impl Demo {
-    #[allow(clippy::unused_self, reason = "all commands are called alike")]
     pub(super) fn run(self) -> anyhow::Result<()> {
         if std::env::var_os("SWITCHBACK_LOG").is_some() {
             super::log_to_stderr("info");
@@ -61,21 +69,21 @@ impl Demo {
         // Before there is a folder to leave behind.
         let leave = runtime.block_on(async { Leave::watch() })?;
         let folder = Folder::make()?;
-        let done = runtime.block_on(play(&folder, leave));
+        let done = runtime.block_on(play(self.tour, &folder, leave));
         // The folder goes last, when nobody is left who writes there.
         runtime.shutdown_timeout(LAST_CALLS);
         let path = folder.path().display().to_string();
         let removed = folder.remove();
         done.and(removed)?;
-        say(&format!("\nleft, and removed {path}"))
+        if self.tour { Ok(()) } else { say(&format!("\nleft, and removed {path}")) }
     }
 }
 
-async fn play(folder: &Folder, mut leave: Leave) -> anyhow::Result<()> {
+async fn play(tour: bool, folder: &Folder, mut leave: Leave) -> anyhow::Result<()> {
     let stage = Stage::set(folder).await?;
     let played = tokio::select! {
-        played = stage.play() => played,
-        () = leave.asked() => Ok(()),
+        played = stage.play(tour) => played,
+        () = leave.asked() => if tour { Err(anyhow::anyhow!("the tour was interrupted")) } else { Ok(()) },
     };
     let left = stage.leave().await;
     played.and(left)
@@ -91,13 +99,13 @@ impl<'a> Stage<'a> {
         Ok(Self { folder, app, proxy, traffic, _deployments: deployments })
     }
 
-    async fn play(&self) -> anyhow::Result<()> {
+    async fn play(&self, tour: bool) -> anyhow::Result<()> {
         for (what, wanted, got) in [("proxy", PROXY, self.proxy), ("control API", CONTROL, self.app.control)] {
             if wanted != got {
                 say(&format!("{wanted} is taken; the {what} listens on {got} instead"))?;
             }
         }
-        view::show(self).await
+        if tour { tour::play(self).await } else { view::show(self).await }
     }
 
     /// Clients first, so that none of them sees the proxy go.

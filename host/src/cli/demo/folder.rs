@@ -66,6 +66,11 @@ impl Folder {
         self.path().join("switchback.toml")
     }
 
+    /// The state folder.
+    pub(super) fn state(&self) -> PathBuf {
+        self.path().join("state")
+    }
+
     /// Writes the configuration file.
     pub(super) fn write_config(
         &self,
@@ -102,6 +107,12 @@ config = {{ percent = 20 }}
 {pools}"#
         );
         fs::write(self.config(), text).context("cannot write the configuration")
+    }
+
+    /// Does what [`copy_command`] says: copies a sample into the policy folder.
+    pub(super) fn drop_in(&self, sample: &Sample) -> std::io::Result<()> {
+        let policy = self.path().join("policies").join(VIP).with_extension("wasm");
+        fs::copy(self.path().join("samples").join(sample.file), policy).map(drop)
     }
 
     /// Removes it, and says where it cannot.

@@ -3,7 +3,7 @@
 //! Each request is of another user (a cookie), so that a policy which goes by users has something to go by. Whatever is
 //! not `200` counts as an error, as does a connection that breaks under a request.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,6 +43,7 @@ pub(super) struct Traffic {
 struct Answer {
     sent: Instant,
     took: Duration,
+    pool: String,
 }
 
 #[derive(Default)]
@@ -71,6 +72,15 @@ impl Traffic {
         Self { log, _clients: clients }
     }
 
+    /// How many answers to requests sent since `mark` came from each pool.
+    pub(super) fn answers_since(&self, mark: Instant) -> BTreeMap<String, u64> {
+        let mut pools = BTreeMap::new();
+        for answer in self.log.seen().answers.iter().filter(|answer| answer.sent >= mark) {
+            *pools.entry(answer.pool.clone()).or_default() += 1;
+        }
+        pools
+    }
+
     /// How long the answers to requests sent since `mark` took, shortest first.
     pub(super) fn times_since(&self, mark: Instant) -> Vec<Duration> {
         let seen = self.log.seen();
@@ -96,7 +106,7 @@ impl Log {
         let took = sent.elapsed();
         let mut seen = self.seen();
         match pool {
-            Ok(_) => seen.answers.push_back(Answer { sent, took }),
+            Ok(pool) => seen.answers.push_back(Answer { sent, took, pool }),
             Err(error) => {
                 seen.errors += 1;
                 seen.last_error = Some(format!("{error:#}"));

@@ -12,6 +12,7 @@ const WASIP2: &str = "wasm32-wasip2";
 
 /// Folders under `plugins/` and the packages in them.
 const GUESTS: &[(&str, &str)] = &[
+    ("block", "policy-block"),
     ("by-header", "policy-by-header"),
     ("by-path", "policy-by-path"),
     ("canary", "policy-canary"),

@@ -75,7 +75,7 @@ pub(super) fn check(raw: Raw, text: &str, path: &Path) -> Result<Config, ConfigE
         within: checker.duration_or("fail_back.within", raw.fail_back.within.as_ref(), FailBack::default().within)?,
     };
     let drain = checker.duration_or("drain", raw.drain.as_ref(), DRAIN)?;
-    let pools = checker.table("pools", raw.pools, |key, pool| checker.pool(key, pool))?;
+    let pools = checker.table("pools", raw.pools, |key, pool| checker.pool(key, &pool))?;
     let policies = checker.table("policies", raw.policies, |key, policy| checker.policy(key, policy))?;
     let vips = checker.table("vips", raw.vips, |key, vip| checker.vip(key, vip, &pools))?;
     Ok(Config {
@@ -112,7 +112,7 @@ impl Checker<'_> {
         checked.collect()
     }
 
-    fn pool(&self, key: &str, raw: RawPool) -> Result<PoolSpec, ConfigError> {
+    fn pool(&self, key: &str, raw: &RawPool) -> Result<PoolSpec, ConfigError> {
         let members_key = format!("{key}.members");
         let mut members = Vec::new();
         for member in &raw.members {

@@ -87,22 +87,22 @@ fn describe_start(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn check(name: &str, bytes: &'static [u8], expected: Result<(), Invalid>) {
+    fn check(name: &str, bytes: &'static [u8], expected: &Result<(), Invalid>) {
         let candidate = Candidate { name: name.into(), bytes: Bytes::from_static(bytes) };
-        assert_eq!(validate(candidate).map(|_| ()), expected);
+        assert_eq!(validate(candidate).map(|_| ()), *expected);
     }
 
     #[test]
     fn modules_and_components_pass() {
-        check("shop", b"\0asm\x01\0\0\0", Ok(()));
-        check("shop.v2", b"\0asm\x0d\0\x01\0", Ok(()));
+        check("shop", b"\0asm\x01\0\0\0", &Ok(()));
+        check("shop.v2", b"\0asm\x0d\0\x01\0", &Ok(()));
     }
 
     #[test]
     fn what_is_no_policy_is_named() {
-        check("shop", b"", Err(Invalid::NotWasm("nothing".into())));
-        check("shop", b"#!/bin/sh", Err(Invalid::NotWasm("23 21 2f 62 69 6e 2f 73".into())));
-        check("../shop", b"\0asm\x01\0\0\0", Err(Invalid::Name("../shop".into())));
-        check("", b"\0asm\x01\0\0\0", Err(Invalid::Name(String::new())));
+        check("shop", b"", &Err(Invalid::NotWasm("nothing".into())));
+        check("shop", b"#!/bin/sh", &Err(Invalid::NotWasm("23 21 2f 62 69 6e 2f 73".into())));
+        check("../shop", b"\0asm\x01\0\0\0", &Err(Invalid::Name("../shop".into())));
+        check("", b"\0asm\x01\0\0\0", &Err(Invalid::Name(String::new())));
     }
 }

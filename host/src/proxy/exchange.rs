@@ -57,13 +57,15 @@ pub struct ExchangeIds {
     next: Cell<u64>,
 }
 
-impl ExchangeIds {
+impl Default for ExchangeIds {
     /// Ids that no other worker or process is likely to give out.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let random = || getrandom::u64().expect("the system has randomness");
         Self { worker: random(), next: Cell::new(random()) }
     }
+}
 
+impl ExchangeIds {
     /// The next id.
     pub fn next(&self) -> ExchangeId {
         let next = self.next.get();

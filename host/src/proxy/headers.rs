@@ -121,7 +121,7 @@ mod tests {
     fn what_clients_claim_about_forwarding_is_replaced() {
         let mut head = Head::probe("GET", "/", &[("x-forwarded-for", b"6.6.6.6"), ("te", b"Trailers"), ("x-a", b"1")]);
         let client = Client::new("[::ffff:192.0.2.7]:5".parse().unwrap(), "127.0.0.1:80".parse().unwrap());
-        let id = crate::proxy::exchange::ExchangeIds::new().next();
+        let id = crate::proxy::exchange::ExchangeIds::default().next();
         to_member(&mut head, &client, id, None);
         assert_eq!(head.header_values("x-forwarded-for").collect::<Vec<_>>(), [b"192.0.2.7"]);
         assert_eq!(head.header("x-forwarded-host"), Some(&b"probe.invalid"[..]));

@@ -116,10 +116,9 @@ impl HttpBody for Body {
 impl Drop for MemberBody {
     fn drop(&mut self) {
         // A connection whose answer was not read to its end cannot carry another one.
-        if self.ended || self.incoming.is_end_stream() {
-            if let Some(connection) = self.connection.take() {
-                self.worker.connector.give_back(self.use_of_member.0.address, connection);
-            }
+        let ended = self.ended || self.incoming.is_end_stream();
+        if let Some(connection) = self.connection.take().filter(|_| ended) {
+            self.worker.connector.give_back(self.use_of_member.0.address, connection);
         }
     }
 }

@@ -121,7 +121,7 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
         id,
         current: shared.current,
         connector: Connector::default(),
-        ids: ExchangeIds::new(),
+        ids: ExchangeIds::default(),
         falls: shared.falls,
         draining: shared.draining,
         instances: RefCell::default(),

@@ -100,7 +100,7 @@ impl Change {
                 let Some(spec) = spec.vips.get_mut(&vip) else { return Err(ChangeError::NoSuchVip(vip, vips)) };
                 spec.decider = decider;
             }
-            Self::File { before, now } => merge(before.unwrap_or_default(), now, &mut spec),
+            Self::File { before, now } => merge(&before.unwrap_or_default(), now, &mut spec),
             Self::First { file, builds } => {
                 spec = Spec { vips: file.vips, pools: file.pools, policies: file.policies };
                 for (name, digest) in builds {
@@ -117,7 +117,7 @@ impl Change {
 /// The file decides, but for what a person changed through another door: which pool a vip is assigned and what a policy
 /// is told stay as they are, unless the file itself says something new about them. Otherwise the next edit of a time-out
 /// would undo last night's switch.
-fn merge(before: Desired, now: Desired, spec: &mut Spec) {
+fn merge(before: &Desired, now: Desired, spec: &mut Spec) {
     let mut vips = now.vips;
     for (name, vip) in &mut vips {
         let same_as_before = before.vips.get(name).is_some_and(|before| before.decider == vip.decider);

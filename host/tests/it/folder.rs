@@ -127,10 +127,10 @@ async fn what_was_gone_back_from_does_not_return_by_itself() {
     host.activate_from_folder("web", plugins::BY_HEADER).await;
     host.control("POST", "/v1/back", "").await;
     host.drop_in("web", plugins::BY_HEADER);
-    host.drop_in("sign", faulty::GARBAGE);
-    host.wait_for_entry("refuse", "policy `sign`").await;
+    host.wait_for_entry("refuse", "was taken in before and then left; `switchback forward`").await;
     assert_eq!(host.current(), 1);
     host.restart().await;
+    host.drop_in("sign", faulty::GARBAGE);
     host.wait_for_entry("refuse", "policy `sign`").await;
     assert_eq!(host.current(), 1);
 }

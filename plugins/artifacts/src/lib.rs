@@ -10,6 +10,9 @@ macro_rules! guest {
     };
 }
 
+/// `plugins/block`: answers 403 where any header field holds a blocked text; reads them all.
+pub const BLOCK: &[u8] = guest!("POLICY_BLOCK");
+
 /// `plugins/by-header`: chooses a pool by a header or cookie value.
 pub const BY_HEADER: &[u8] = guest!("POLICY_BY_HEADER");
 

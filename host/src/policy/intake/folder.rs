@@ -180,9 +180,28 @@ impl PolicyFolder {
         if bytes.is_empty() {
             return None;
         }
-        self.files.insert(name.to_owned(), state);
+        let seen_before = self.files.insert(name.to_owned(), state).is_some();
         let digest = Digest::of(&bytes);
-        (self.read.get(name) != Some(&digest)).then(|| Arrived { name: name.to_owned(), bytes })
+        if self.read.get(name) != Some(&digest) {
+            return Some(Arrived { name: name.to_owned(), bytes });
+        }
+        if seen_before {
+            self.explain_if_not_serving(name, digest);
+        }
+        None
+    }
+
+    /// Somebody copied a build in again that was taken in before. Where another serves since, they will wonder.
+    fn explain_if_not_serving(&self, name: &str, digest: Digest) {
+        let serves = self.switch.current.pin().spec.policies.get(name).and_then(|policy| policy.digest);
+        if serves != Some(digest) {
+            let why = format!(
+                "policy `{name}` ({}) was taken in before and then left; `switchback forward`, `activate` or `push` brings \
+                 it back, the folder does not",
+                digest.short()
+            );
+            self.switch.refuse(&origin(name), &why);
+        }
     }
 
     /// Notes which file is whole. That something else happened is reason enough to look.

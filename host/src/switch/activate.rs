@@ -60,8 +60,10 @@ impl Switch {
             let mut state = self.state();
             state.next_number = number + 1;
             if state.generation != generation {
-                // Somebody went back in the meantime, and that is newer than what this change was made from. The
-                // journal's trail is set right by the refusal that follows.
+                // Somebody went back in the meantime, and that is newer than what this change was made from. The journal
+                // says otherwise by now; told under the lock, it has the last word right.
+                let trail = Some(state.trail.clone());
+                drop(self.journal.write_after(Record { trail, ..Record::default() }));
                 return Err(Refusal::Overtaken(state.trail.current()));
             }
             state.trail = trail;

@@ -157,6 +157,22 @@ async fn no_request_fails_while_the_host_switches() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_journal_agrees_with_what_serves_however_changes_and_steps_meet() {
+    let (mut host, _blue, _green) = blue_then_green().await;
+    for turn in 0..40 {
+        let pool = if turn % 2 == 0 { r#"{"pool":"blue"}"# } else { r#"{"pool":"green"}"# };
+        let direction = if turn % 3 == 0 { "/v1/forward" } else { "/v1/back" };
+        let ((assigned, answer), _) =
+            tokio::join!(host.control("PUT", "/v1/vips/web", pool), host.control("POST", direction, ""));
+        assert!(assigned == 200 || assigned == 409, "{answer}");
+    }
+    let trail = host.app().switch.trail();
+    assert_eq!(trail.current(), host.current());
+    host.restart().await;
+    assert_eq!(host.app().switch.trail(), trail);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn concurrent_changes_take_turns() {
     let (host, _blue, _green) = blue_then_green().await;
     let calls = (0..20).map(|turn| {

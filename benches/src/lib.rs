@@ -13,7 +13,7 @@ use switchback::proxy::head::Head;
 
 /// An engine whose deadlines tick, as in a host.
 pub fn engine() -> Engine {
-    let engine = Engine::new().expect("this machine runs WebAssembly");
+    let engine = Engine::new(1).expect("this machine runs WebAssembly");
     engine.tick();
     engine
 }

@@ -51,16 +51,16 @@ pub enum StartError {
     #[error("cannot run WebAssembly on this machine: {0}")]
     Engine(String),
     /// A thread cannot be started.
-    #[error("cannot start a worker")]
+    #[error("cannot start a thread")]
     Worker(#[source] std::io::Error),
     /// The policy folder.
-    #[error("cannot watch {0}: {1}")]
+    #[error("cannot watch {0}")]
     Watch(PathBuf, #[source] notify::Error),
     /// The control API.
     #[error(transparent)]
     Control(#[from] ControlError),
     /// What the configuration asks for cannot be made.
-    #[error("the configuration cannot be served: {0}")]
+    #[error("the configuration cannot be served")]
     First(#[source] Refusal),
 }
 
@@ -75,7 +75,7 @@ impl App {
     pub async fn start(config: Config, program: PathBuf) -> Result<Self, StartError> {
         let store = Store::open(&config.state)?;
         let (journal, recovered) = Journal::open(&store.journal_path())?;
-        let engine = Engine::new().map_err(|error| StartError::Engine(format!("{error:#}")))?;
+        let engine = Engine::new(config.workers).map_err(|error| StartError::Engine(format!("{error:#}")))?;
         engine.tick();
         let compiler = Compiler::new(engine, program, store.clone());
         let ground = Arc::new(Ground {
@@ -113,12 +113,12 @@ impl App {
         let control = control::start(config.control_listen, switch.clone(), store.token()?, draining).await?;
         let folder = folder.watch().map_err(|error| StartError::Watch(config.policy_folder.clone(), error))?;
         let file = file.watch().map_err(|error| StartError::Watch(config.file.clone(), error))?;
-        let ready = switch.clone();
+        watch_doors(folder, file, drain.subscribe())?;
+        let (tended, listening) = (switch.clone(), switch.clone());
         let tasks = vec![
-            tokio::spawn(folder),
-            tokio::spawn(file),
             tokio::spawn(fail_back::watch(switch.clone(), fallen, config.fail_back)),
-            tokio::spawn(async move { ready.tend_in_turn().await }),
+            tokio::spawn(async move { tended.keep_tended().await }),
+            tokio::spawn(async move { listening.keep_listening().await }),
             tokio::spawn(keep_journal(switch.clone())),
         ];
         Ok(Self { switch, control, config, drain, tasks })
@@ -139,9 +139,34 @@ impl App {
         }
         let _ = drain.send(true);
         let all_left = tokio::time::timeout(config.drain, switch.dismiss()).await.is_ok();
+        let _ = tokio::time::timeout(LAST_WRITE, switch.journal.catch_up()).await;
         let _ = std::fs::remove_file(switch.store.socket_path());
         all_left
     }
+}
+
+/// How long to wait, at the end, for the journal's last writes.
+const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// Watches the doors on a thread of its own until the host leaves: a disk that hangs there must not hold up the control
+/// API, and `back` with it.
+fn watch_doors(
+    folder: impl Future<Output = ()> + Send + 'static,
+    file: impl Future<Output = ()> + Send + 'static,
+    mut draining: watch::Receiver<bool>,
+) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
+    let watching = move || {
+        runtime.block_on(async {
+            tokio::select! {
+                ((), ()) = async { tokio::join!(folder, file) } => {}
+                _ = draining.wait_for(|draining| *draining) => {}
+            }
+        });
+        runtime.shutdown_background();
+    };
+    std::thread::Builder::new().name("doors".into()).spawn(watching).map_err(StartError::Worker)?;
+    Ok(())
 }
 
 /// What the doors had taken in before this start.

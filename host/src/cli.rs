@@ -3,28 +3,35 @@
 //! Results go to standard output, errors and hints to standard error. Exit codes: 0 done, 1 refused or failed, 2 wrong
 //! usage, 3 no host answers.
 
-#![allow(clippy::print_stdout, reason = "standard output is where a command's result goes")]
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-mod activate;
-mod check;
-mod client;
+/// Prints a line. Unlike `println!`, no panic when nobody reads any more (`history | head`).
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
+mod run;
 mod demo;
+mod check;
+mod status;
 mod history;
+mod show;
 mod pools;
 mod push;
-mod run;
-mod show;
-mod status;
-mod step;
 mod switch;
+mod activate;
+mod step;
+mod client;
 mod text;
 
 use self::client::{Client, Unreachable};
+use crate::switch::activate::with_causes;
 
 /// A load-balancing HTTP proxy with a back button for deployments
 #[derive(Parser)]
@@ -49,7 +56,7 @@ struct Place {
         value_name = "FILE"
     )]
     config: PathBuf,
-    /// The state folder of the host to talk to, instead of the one that the configuration names
+    /// The state folder to use, instead of the one that the configuration names
     #[arg(long, global = true, env = "SWITCHBACK_STATE", value_name = "FOLDER")]
     state: Option<PathBuf>,
     /// Print the control API's answer as JSON
@@ -106,7 +113,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", with_causes(error.as_ref()));
             if let Some(unreachable) = error.downcast_ref::<Unreachable>() {
                 eprintln!("hint: {}", unreachable.hint());
                 return ExitCode::from(3);

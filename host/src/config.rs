@@ -1,8 +1,8 @@
 //! The configuration file: read as written (`raw`), checked into something that cannot be wrong, and read again when it
 //! changes.
 
-pub mod checked;
 pub mod raw;
+pub mod checked;
 pub mod reload;
 
 pub use checked::Config;

@@ -2,10 +2,10 @@
 //!
 //! Reading is free to whoever reaches it; whatever changes something asks for the token in the state folder.
 
-pub mod auth;
-pub mod error;
 pub mod routes;
 pub mod views;
+pub mod auth;
+pub mod error;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;

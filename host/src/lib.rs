@@ -18,16 +18,16 @@
 //! [`proxy::forward`] is the first from top to bottom, [`policy::admit`] and [`switch::activate`] the second.
 
 pub mod app;
-pub mod cli;
-pub mod config;
-pub mod control;
-pub mod digest;
-pub mod policy;
-pub mod proxy;
 pub mod release;
 pub mod spec;
-pub mod store;
+pub mod proxy;
+pub mod policy;
 pub mod switch;
+pub mod store;
+pub mod control;
+pub mod cli;
+pub mod config;
 pub mod telemetry;
-pub mod time;
+pub mod digest;
 pub mod watch;
+pub mod time;

@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 
 pub mod admit;
-pub mod answer;
-pub mod compile;
 pub mod intake;
-pub mod stage;
-pub mod text;
 pub mod validate;
+pub mod compile;
+pub mod stage;
+pub mod answer;
+pub mod text;
 pub mod wasm;
 
 /// What a policy may use while it decides. Part of a release.
@@ -108,9 +108,9 @@ impl Policy {
     ///
     /// # Errors
     /// The fault that ended it; rare, as the same steps went well when the policy was staged.
-    pub fn instance(&self, inputs: wasm::Inputs) -> Result<wasm::Instance, Fault> {
+    pub fn instance(&self) -> Result<wasm::Instance, Fault> {
         let Build { name, config, pools, limits, .. } = &self.build;
-        let (instance, manifest) = wasm::Instance::new(&self.artifact, name, limits, config, pools, inputs)?;
+        let (instance, manifest) = wasm::Instance::new(&self.artifact, name, limits, config, pools)?;
         if manifest != self.manifest {
             return Err(Fault::Fickle);
         }
@@ -124,7 +124,7 @@ impl fmt::Debug for Policy {
     }
 }
 
-/// What ended a call into a policy, or was wrong with its answer. Always the policy's fault.
+/// What ended a call into a policy, or was wrong with its answer. The policy's fault, but for [`Fault::NoRoom`].
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Fault {
     /// It used up its time.
@@ -158,6 +158,12 @@ pub enum Fault {
     /// It answered `configure` differently than when it was staged.
     #[error("described itself differently than when it was staged")]
     Fickle,
+    /// It failed so often that it is left alone for a while.
+    #[error("is left alone for a while, as it failed so often")]
+    Resting,
+    /// The host has no room for another instance. Not the policy's fault.
+    #[error("cannot be instantiated: the host keeps too many policies already")]
+    NoRoom,
     /// The answer is not one a policy may give.
     #[error(transparent)]
     Answer(#[from] answer::Nonsense),
@@ -173,6 +179,8 @@ impl Fault {
             Self::Trapped { .. } => "trapped",
             Self::Refused(_) => "refused",
             Self::Fickle => "fickle",
+            Self::Resting => "resting",
+            Self::NoRoom => "no_room",
             Self::Answer(_) => "answer",
         }
     }

@@ -3,21 +3,21 @@
 //! One thread per core, each with its own listeners, its own connections to members and its own instance of every live
 //! policy. `forward` calls the rest in order. Nothing here is locked or waits for anything but the network.
 
+pub mod worker;
+pub mod listener;
 pub mod connection;
-pub mod connector;
-pub mod decision;
-pub mod error;
 pub mod exchange;
 pub mod forward;
 pub mod head;
-pub mod headers;
-pub mod instances;
-pub mod listener;
-pub mod member;
-pub mod per_worker;
-pub mod pool;
-pub mod request_body;
-pub mod response;
 pub mod router;
 pub mod vip;
-pub mod worker;
+pub mod decision;
+pub mod instances;
+pub mod pool;
+pub mod member;
+pub mod connector;
+pub mod headers;
+pub mod request_body;
+pub mod response;
+pub mod error;
+pub mod per_worker;

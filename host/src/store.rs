@@ -11,13 +11,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::geteuid;
 
 use crate::digest::Digest;
 
@@ -37,8 +38,11 @@ pub enum StoreError {
     #[error("state folder {0} is in use by another switchback")]
     InUse(PathBuf),
     /// The file system says no.
-    #[error("cannot use {1}: {0}")]
+    #[error("cannot use {1}")]
     Io(#[source] io::Error, PathBuf),
+    /// Others could put native code there, which we would run.
+    #[error("state folder {0} is not ours alone to write: it must belong to the user that runs switchback, mode 0700")]
+    NotOurs(PathBuf),
     /// A blob's content is not what its name says.
     #[error("{0} is damaged: its content is not what its name says")]
     Damaged(PathBuf),
@@ -52,7 +56,11 @@ impl Store {
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         for folder in [root.to_owned(), root.join("blobs"), root.join("compiled")] {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-            made.map_err(|error| StoreError::Io(error, folder))?;
+            let looked = made.and_then(|()| fs::metadata(&folder));
+            let metadata = looked.map_err(|error| StoreError::Io(error, folder.clone()))?;
+            if metadata.uid() != geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+                return Err(StoreError::NotOurs(folder));
+            }
         }
         let path = root.join("lock");
         let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
@@ -124,7 +132,8 @@ impl Store {
             let digest = name.get(..64).and_then(|digest| digest.parse::<Digest>().ok());
             let age =
                 file.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
-            let young = age.is_some_and(|age| age < YOUNG);
+            // A time that cannot be told, or has not come yet by a clock that was set back, is no reason to remove it.
+            let young = age.is_none_or(|age| age < YOUNG);
             if !young && digest.is_none_or(|digest| !needed.contains(&digest)) {
                 let _ = fs::remove_file(file.path());
             }
@@ -139,12 +148,12 @@ impl Store {
         file.read_exact(&mut sum).ok()?;
         file.read_to_end(&mut code).ok()?;
         // Code is run as it is: a bit that flipped on the disk must not reach the processor.
-        (std::str::from_utf8(&sum).ok()? == Digest::of(&code).to_string()).then_some(code)
+        (std::str::from_utf8(&sum).ok()? == checksum(digest, fingerprint, &code)).then_some(code)
     }
 
     /// Keeps native code. A failure costs a compilation later.
     pub fn cache_code(&self, digest: Digest, fingerprint: &str, code: &[u8]) {
-        let mut content = Digest::of(code).to_string().into_bytes();
+        let mut content = checksum(digest, fingerprint, code).into_bytes();
         content.extend_from_slice(code);
         if let Err(error) = write_whole(&self.code_path(digest, fingerprint), &content) {
             tracing::warn!(%digest, %error, "compiled code was not kept");
@@ -158,6 +167,13 @@ impl Store {
     fn code_path(&self, digest: Digest, fingerprint: &str) -> PathBuf {
         self.root.join("compiled").join(format!("{digest}-{fingerprint}"))
     }
+}
+
+/// Ties code to what it was compiled from and for: a file that was renamed is as useless as one that was damaged.
+fn checksum(digest: Digest, fingerprint: &str, code: &[u8]) -> String {
+    let whole =
+        [digest.to_string().as_bytes(), fingerprint.as_bytes(), Digest::of(code).to_string().as_bytes()].concat();
+    Digest::of(&whole).to_string()
 }
 
 /// Far more than a change takes from its first byte to the journal.

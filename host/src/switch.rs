@@ -3,13 +3,13 @@
 //! A change is made into a release, staged, warmed on every worker, journalled and then swapped in; `back` and `forward`
 //! swap in a release that is kept warm, and are journalled after. Changes take turns; going back waits for nobody.
 
+pub mod trail;
+pub mod change;
+pub mod receipt;
 pub mod activate;
 pub mod back;
-pub mod change;
-pub mod fail_back;
-pub mod receipt;
-pub mod trail;
 pub mod warm;
+pub mod fail_back;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +32,9 @@ use crate::store::journal::{Entry, Journal, JournalError, Kind, Record, Recovere
 /// Releases kept ready on each side of the current one: that many steps back or forward are instant.
 pub const KEPT_READY: usize = 8;
 
+/// How often a listener that could not be had is tried again.
+const LISTEN_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Changes what is current.
 pub struct Switch {
     /// The release that serves.
@@ -49,6 +52,8 @@ pub struct Switch {
     listeners: Mutex<Listeners>,
     /// Held while a change is made into a release. Never held by `back` and `forward` of releases that are ready.
     turn: tokio::sync::Mutex<()>,
+    /// Told after every switch: what is kept ready is to be looked after.
+    switched: tokio::sync::Notify,
     /// Held for moments only: nothing is waited for, nothing is written.
     state: Mutex<State>,
 }
@@ -96,6 +101,17 @@ pub enum Refusal {
     Journal(#[from] JournalError),
 }
 
+impl Refusal {
+    /// Whether the same change may go well later, as it is.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Journal(_) => true,
+            Self::Policy { rejection, .. } => rejection.is_ours(),
+            _ => false,
+        }
+    }
+}
+
 impl Switch {
     /// A switch over `workers`, before anything is current but a release of nothing.
     pub fn new(
@@ -123,22 +139,44 @@ impl Switch {
             workers: Mutex::new(workers),
             listeners: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
+            switched: tokio::sync::Notify::new(),
             state: Mutex::new(state),
         }
     }
 
-    /// Takes up where the journal says that the host stood.
+    /// Takes up where the journal says that the host stood. A release that cannot be made again, as something of it is
+    /// lost or this version does not take it, is passed over for the one before: some release is better than none.
     ///
     /// # Errors
-    /// When that release cannot be made again, or its listeners are taken.
+    /// When none of the trail can be made again, or the listeners are taken.
     pub async fn resume(&self, trail: Trail) -> Result<(), Refusal> {
         let _turn = self.turn.lock().await;
-        let number = trail.current();
+        let wanted = trail.current();
         self.state().trail = trail;
-        self.make_ready(number).await?;
+        let number = loop {
+            let trail = self.trail();
+            let number = trail.current();
+            // The ones before stand behind it: as the second rung of its ladder, and as the target of `back`.
+            for before in trail.reach(2).into_iter().filter(|step| *step < number).rev() {
+                let _ = self.make_ready(before).await;
+            }
+            let Err(refusal) = self.make_ready(number).await else { break number };
+            let why = format!("r{number} cannot be resumed: {}", activate::with_causes(&refusal));
+            self.refuse(&Origin::host(""), &why);
+            if trail.behind().is_none() {
+                return Err(refusal);
+            }
+            self.state().trail = trail.step_back();
+        };
         let release = self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))?;
         self.open_listeners(&release)?;
         let swapped = self.swap(&mut self.state(), release);
+        if number != wanted {
+            let origin = Origin::host(format!("r{wanted} cannot be resumed"));
+            let entry = origin.entry(Kind::Back, Some(wanted), Some(number), origin.why.clone());
+            let record = Record { entry: Some(entry), trail: Some(self.trail()), ..Record::default() };
+            drop(self.journal.write_after(record));
+        }
         tracing::info!(release = number, digest = %swapped.new.digest.short(), "release resumed");
         Ok(())
     }
@@ -220,11 +258,28 @@ impl Switch {
         }
     }
 
-    /// Brings sockets in line with the current release: what it does not name is accepted on no more.
+    /// Brings sockets in line with the current release: opens what is missing, closes what it does not name. What
+    /// cannot be had now is tried again, see [`Switch::keep_listening`].
+    fn reconcile_listeners(&self) {
+        if let Err(refusal) = self.open_listeners(&self.current.get()) {
+            tracing::error!(%refusal, "a listener of the current release is not available");
+        }
+        self.close_unused_listeners();
+    }
+
+    /// Tries again, for ever, to listen where the current release wants to and could not.
+    pub async fn keep_listening(&self) {
+        let mut every = tokio::time::interval(LISTEN_AGAIN);
+        loop {
+            every.tick().await;
+            self.reconcile_listeners();
+        }
+    }
+
     fn close_unused_listeners(&self) {
-        let current = self.current.get();
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        for address in listeners.unused(&current.router) {
+        // Under the lock: what another switch opens is of a release that is current by then.
+        for address in listeners.unused(&self.current.get().router) {
             self.workers().iter().for_each(|worker| worker.order(Order::StopListening(address)));
         }
     }

@@ -35,7 +35,7 @@ impl Check {
 
 async fn check(config: &Config, json: bool) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
-    let engine = Engine::new().map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let engine = Engine::new(1).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     engine.tick();
     let compiler = Compiler::new(engine, super::run::own_program()?, Store::open(scratch.path())?);
 
@@ -71,10 +71,10 @@ async fn check(config: &Config, json: bool) -> anyhow::Result<()> {
     wrong.extend(release.err().map(|error| with_causes(&error)));
 
     if json {
-        println!("{}", serde_json::json!({ "ok": wrong.is_empty(), "wrong": wrong, "policies": described }));
+        say!("{}", serde_json::json!({ "ok": wrong.is_empty(), "wrong": wrong, "policies": described }));
     } else {
         for policy in &described {
-            println!(
+            say!(
                 "policy {} ({:.12}): {}",
                 policy["name"].as_str().unwrap_or_default(),
                 policy["digest"].as_str().unwrap_or_default(),
@@ -82,7 +82,7 @@ async fn check(config: &Config, json: bool) -> anyhow::Result<()> {
             );
         }
         if wrong.is_empty() {
-            println!(
+            say!(
                 "{}: ok, {} vips, {} pools",
                 config.file.display(),
                 config.desired.vips.len(),

@@ -29,8 +29,8 @@ impl History {
             .iter()
             .enumerate()
             .map(|(at, step)| if at == history.position { format!("[r{step}]") } else { format!("r{step}") });
-        println!("trail  {}", steps.collect::<Vec<_>>().join(" "));
-        history.entries.iter().for_each(|entry| println!("{}", entry_line(entry)));
+        say!("trail  {}", steps.collect::<Vec<_>>().join(" "));
+        history.entries.iter().for_each(|entry| say!("{}", entry_line(entry)));
         Ok(())
     }
 }

@@ -20,11 +20,14 @@ impl Pools {
             return Ok(());
         }
         for pool in read::<Vec<views::PoolView>>(&body)? {
-            println!("{}: {} requests, {} errors", pool.name, pool.totals.requests, pool.totals.errors);
+            say!("{}: {} requests, {} errors", pool.name, pool.totals.requests, pool.totals.errors);
             for member in pool.members {
-                println!(
+                say!(
                     "  {:<22} {} in flight, {} requests, {} failures",
-                    member.address, member.in_flight, member.requests, member.failures
+                    member.address,
+                    member.in_flight,
+                    member.requests,
+                    member.failures
                 );
             }
         }

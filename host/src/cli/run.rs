@@ -26,7 +26,11 @@ impl Run {
         if let Some(state) = &place.state {
             config.state.clone_from(state);
         }
-        runtime()?.block_on(serve(config))
+        let runtime = runtime()?;
+        let served = runtime.block_on(serve(config));
+        // Not to be waited for: a request beyond the drain limit keeps its worker, and the runtime a thread that joins it.
+        runtime.shutdown_background();
+        served
     }
 }
 

@@ -26,7 +26,7 @@ impl Show {
             print_json(&body);
         } else {
             let value: serde_json::Value = serde_json::from_slice(&body)?;
-            println!("{}", serde_json::to_string_pretty(&value)?);
+            say!("{}", serde_json::to_string_pretty(&value)?);
         }
         Ok(())
     }

@@ -20,27 +20,30 @@ impl Status {
             return Ok(());
         }
         let status: views::Status = read(&body)?;
-        println!(
+        say!(
             "release   r{} ({}), {} requests in flight",
             status.current.number,
             status.current.digest.short(),
             status.in_flight
         );
-        println!("back      {}", step(status.back.as_ref()));
-        println!("forward   {}", step(status.forward.as_ref()));
+        say!("back      {}", step(status.back.as_ref()));
+        say!("forward   {}", step(status.forward.as_ref()));
         for vip in &status.vips {
             let listen = vip.bound.unwrap_or(vip.listen);
             let awaited = if vip.decides { "" } else { ", which has not arrived" };
             let fallback = vip.fallback.as_ref().map(|pool| format!(", fallback {pool}")).unwrap_or_default();
-            println!("vip       {} on {listen}: {}{awaited}{fallback}", vip.name, decider(&vip.decider));
+            say!("vip       {} on {listen}: {}{awaited}{fallback}", vip.name, decider(&vip.decider));
             let totals = &vip.totals;
-            println!(
+            say!(
                 "          {} requests; decided by the previous policy {}, by the fallback {}, not at all {}",
-                totals.requests, totals.by_previous, totals.by_fallback, totals.undecided
+                totals.requests,
+                totals.by_previous,
+                totals.by_fallback,
+                totals.undecided
             );
         }
         for pool in &status.pools {
-            println!(
+            say!(
                 "pool      {}: {} members, {} requests, {} errors",
                 pool.name,
                 pool.members.len(),
@@ -50,10 +53,10 @@ impl Status {
         }
         for policy in &status.policies {
             let digest = policy.digest.map_or_else(|| "not there".into(), |digest| digest.short());
-            println!("policy    {} ({digest}) {}", policy.name, policy.description.as_deref().unwrap_or_default());
+            say!("policy    {} ({digest}) {}", policy.name, policy.description.as_deref().unwrap_or_default());
         }
         for entry in &status.recent {
-            println!("recent    {}", entry_line(entry));
+            say!("recent    {}", entry_line(entry));
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::switch::receipt::Receipt;
 
 /// Prints the API's answer as it came.
 pub(super) fn print_json(body: &Bytes) {
-    println!("{}", String::from_utf8_lossy(body));
+    say!("{}", String::from_utf8_lossy(body));
 }
 
 /// Prints a receipt.
@@ -19,9 +19,9 @@ pub(super) fn print_receipt(body: &Bytes, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     let receipt: Receipt = read(body)?;
-    println!("{}", describe(&receipt));
+    say!("{}", describe(&receipt));
     if !receipt.durable {
-        println!("  NOT on the disk yet: it would not survive a crash; the journal catches up when the disk does");
+        say!("  NOT on the disk yet: it would not survive a crash; the journal catches up when the disk does");
     }
     Ok(())
 }

@@ -21,6 +21,9 @@ const CONTROL_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net
 /// Time that requests in flight get unless told otherwise: what common orchestrators wait before they kill.
 const DRAIN: Duration = Duration::from_secs(30);
 
+/// Workers that can be asked for: each has room reserved for its policies' memories.
+const WORKERS_MAX: usize = 256;
+
 /// The deadlines a policy may be given. Below the first the clock's resolution is felt; above the second a policy holds
 /// up everybody on its worker for too long.
 const DEADLINE: [Duration; 2] = [Duration::from_millis(2), Duration::from_secs(1)];
@@ -64,7 +67,7 @@ pub(super) fn check(raw: Raw, text: &str, path: &Path) -> Result<Config, ConfigE
         control_listen.map_or(Ok(CONTROL_LISTEN), |listen| checker.loopback("control.listen", listen))?;
     let workers = match &raw.workers {
         None => std::thread::available_parallelism().map_or(1, usize::from),
-        Some(workers) => checker.within("workers", workers, 1, 1024)?,
+        Some(workers) => checker.within("workers", workers, 1, WORKERS_MAX)?,
     };
     let fail_back = FailBack {
         falls: raw
@@ -335,7 +338,7 @@ mod tests {
             "\nsate = 'x'",
             "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `drain`, `control`, `fail_back`, `pools`, `policies`, `vips`",
         );
-        check("workers = 0", "/etc/x.toml:1: workers: expected 1 to 1024, got 0");
+        check("workers = 0", "/etc/x.toml:1: workers: expected 1 to 256, got 0");
         check(
             "drain = 'soon'",
             "/etc/x.toml:1: drain: expected a time such as `250ms` or `30s`, up to a day, got `soon`",

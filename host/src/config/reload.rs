@@ -92,8 +92,11 @@ impl ConfigFile {
         }
         let seen = seen(digest, &config.desired);
         let change = Change::File { before: self.desired.clone(), now: config.desired.clone() };
-        if self.switch.activate(change, &origin, vec![seen]).await.is_ok() {
-            self.desired = Some(config.desired);
+        match self.switch.activate(change, &origin, vec![seen]).await {
+            Ok(_) => self.desired = Some(config.desired),
+            // Not the file's fault: as if it had not been seen.
+            Err(refusal) if refusal.is_passing() => self.text = None,
+            Err(_) => {}
         }
     }
 }

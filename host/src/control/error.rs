@@ -51,6 +51,9 @@ impl ApiError {
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::NotFound(_) | Self::Refused(Refusal::NoSuchRelease(_)) => (StatusCode::NOT_FOUND, "not_found"),
             Self::Refused(Refusal::NowhereToGo(_) | Refusal::Overtaken(_)) => (StatusCode::CONFLICT, "conflict"),
+            Self::Refused(Refusal::Policy { rejection, .. }) if rejection.is_ours() => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "host")
+            }
             Self::Refused(Refusal::Policy { .. } | Refusal::Change(_) | Refusal::Listen(_)) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "refused")
             }

@@ -14,7 +14,7 @@
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::HeaderMap;
 use axum::middleware;
@@ -76,7 +76,8 @@ struct HistoryQuery {
     limit: Option<usize>,
 }
 
-async fn history(State(api): State<Api>, Query(query): Query<HistoryQuery>) -> Answer<History> {
+async fn history(State(api): State<Api>, query: Result<Query<HistoryQuery>, QueryRejection>) -> Answer<History> {
+    let Query(query) = query.map_err(|error| ApiError::BadRequest(error.body_text()))?;
     let entries = api.switch.journal.history(query.limit.unwrap_or(50).min(HISTORY_MAX)).await?;
     let trail = api.switch.trail();
     Ok(Json(History { current: trail.current(), trail: trail.steps().to_vec(), position: trail.position(), entries }))
@@ -119,10 +120,11 @@ struct PolicyQuery {
 async fn put_policy(
     State(api): State<Api>,
     Path(name): Path<String>,
-    Query(query): Query<PolicyQuery>,
+    query: Result<Query<PolicyQuery>, QueryRejection>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer<Receipt> {
+    let Query(query) = query.map_err(|error| ApiError::BadRequest(error.body_text()))?;
     let origin = origin(&headers, query.why);
     let body = body.map_err(|_| Refusal::too_large(&name))?;
     whole(async move { upload(&api.switch, name, body, query.config, &origin).await }).await

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::compile::{CompileError, Compiled, Compiler};
+use super::compile::{CompileError, Compiled, Compiler, blocking};
 use super::stage::{StageError, stage};
 use super::validate::{Candidate, Invalid, Validated, validate};
 use super::{Build, Policy};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Why a candidate did not become a policy. The reason is the policy's, unless [`Rejection::Store`] says it is ours.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +21,15 @@ pub enum Rejection {
     #[error(transparent)]
     Stage(#[from] StageError),
     /// Our own side: its bytes could not be kept.
-    #[error("its bytes could not be kept: {0}")]
-    Store(String),
+    #[error("could not be kept")]
+    Store(#[from] StoreError),
+}
+
+impl Rejection {
+    /// Whether it says nothing about the policy: the host could not look, for now.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::Compile(CompileError::Child(_)))
+    }
 }
 
 /// Takes a candidate up to the point where it can be staged for a release.
@@ -33,10 +40,11 @@ pub enum Rejection {
 /// # Errors
 /// Why it is rejected.
 pub async fn admit(candidate: Candidate, compiler: &Compiler, store: &Store) -> Result<Compiled, Rejection> {
-    let validated = validate(candidate)?;
+    let validated = blocking(|| validate(candidate)).await?;
     let bytes = validated.bytes.clone();
     let compiled = compiler.compile(validated).await?;
-    store.keep_blob(compiled.digest, &bytes).map_err(|error| Rejection::Store(error.to_string()))?;
+    let (store, digest) = (store.clone(), compiled.digest);
+    blocking(move || store.keep_blob(digest, &bytes)).await?;
     Ok(compiled)
 }
 
@@ -50,7 +58,8 @@ pub async fn readmit(
     compiler: &Compiler,
     store: &Store,
 ) -> Result<Compiled, Rejection> {
-    let bytes = store.blob(digest).map_err(|error| Rejection::Store(error.to_string()))?;
+    let store = store.clone();
+    let bytes = blocking(move || store.blob(digest)).await?;
     Ok(compiler.compile(Validated { name, digest, bytes }).await?)
 }
 
@@ -59,8 +68,6 @@ pub async fn readmit(
 /// # Errors
 /// Why it is rejected.
 pub async fn stage_build(compiled: Compiled, build: Build) -> Result<Arc<Policy>, Rejection> {
-    let staged = tokio::task::spawn_blocking(move || stage(&compiled, &build.config, &build.pools, &build.limits))
-        .await
-        .expect("staging does not panic");
-    Ok(Arc::new(staged?))
+    let staged = blocking(move || stage(&compiled, &build.config, &build.pools, &build.limits)).await?;
+    Ok(Arc::new(staged))
 }

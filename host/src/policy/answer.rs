@@ -31,7 +31,7 @@ pub enum Answer {
 /// Which pool, and how.
 #[derive(Debug)]
 pub struct Route {
-    /// Position in the manifest's pools; whether there is such a one is for the caller to check.
+    /// Position in the manifest's pools.
     pub pool: u32,
     /// Requests with equal keys belong to the same member.
     pub affinity: Option<Vec<u8>>,
@@ -90,7 +90,11 @@ pub enum Nonsense {
     Affinity(usize),
 }
 
-pub(super) fn route(wire: WireRoute) -> Result<Answer, Fault> {
+/// Checks an answer that names one of `pools` by its position.
+pub(super) fn route(wire: WireRoute, pools: usize) -> Result<Answer, Fault> {
+    if wire.pool as usize >= pools {
+        return Err(Nonsense::Pool(wire.pool, pools).into());
+    }
     if let Some(key) = wire.affinity.as_ref().filter(|key| key.len() > AFFINITY_BYTES_MAX) {
         return Err(Nonsense::Affinity(key.len()).into());
     }

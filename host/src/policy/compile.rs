@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
+use tokio::sync::Semaphore;
 
 use super::text;
 use super::validate::Validated;
@@ -73,12 +74,13 @@ pub struct Compiler {
     /// Our own binary.
     program: PathBuf,
     store: Store,
+    children: Arc<Semaphore>,
 }
 
 impl Compiler {
     /// A compiler that starts `program` (our own binary) and keeps what it gets in `store`.
     pub fn new(engine: Engine, program: PathBuf, store: Store) -> Self {
-        Self { engine, program, store }
+        Self { engine, program, store, children: Arc::new(Semaphore::new(1)) }
     }
 
     /// Compiles, or takes from the cache what was compiled before.
@@ -87,21 +89,35 @@ impl Compiler {
     /// Why there is no code; only [`CompileError::Child`] is not the policy's fault.
     pub async fn compile(&self, policy: Validated) -> Result<Compiled, CompileError> {
         let Validated { name, digest, bytes } = policy;
-        let fingerprint = self.engine.fingerprint();
-        if let Some(code) = self.store.cached_code(digest, &fingerprint) {
-            match Artifact::load(&self.engine, &code) {
-                Ok(artifact) => return Ok(Compiled { name, digest, artifact }),
-                // A cache is only a cache: what cannot be loaded is made again.
-                Err(error) => tracing::warn!(%digest, %error, "compiled code in the cache is of no use"),
+        let compiler = self.clone();
+        let cached = blocking(move || compiler.cached(digest)).await;
+        let artifact = match cached {
+            Some(artifact) => artifact,
+            None => {
+                let code = self.ask_child(bytes).await?;
+                let compiler = self.clone();
+                blocking(move || compiler.take_in(digest, &code)).await?
             }
-        }
-        let code = self.ask_child(bytes).await?;
-        let artifact = Artifact::load(&self.engine, &code)?;
-        self.store.cache_code(digest, &fingerprint, &code);
+        };
         Ok(Compiled { name, digest, artifact })
     }
 
+    fn cached(&self, digest: Digest) -> Option<Artifact> {
+        let code = self.store.cached_code(digest, &self.engine.fingerprint())?;
+        // A cache is only a cache: what cannot be loaded is made again.
+        let loaded = Artifact::load(&self.engine, &code);
+        loaded.inspect_err(|error| tracing::warn!(%digest, %error, "compiled code in the cache is of no use")).ok()
+    }
+
+    fn take_in(&self, digest: Digest, code: &[u8]) -> Result<Artifact, CompileError> {
+        let artifact = Artifact::load(&self.engine, code)?;
+        self.store.cache_code(digest, &self.engine.fingerprint(), code);
+        Ok(artifact)
+    }
+
     async fn ask_child(&self, bytes: Bytes) -> Result<Vec<u8>, CompileError> {
+        // Each child may take gigabytes of memory.
+        let _turn = self.children.acquire().await.expect("the semaphore is never closed");
         let mut child = Command::new(&self.program)
             .arg(CHILD_COMMAND)
             .env_clear()
@@ -134,4 +150,9 @@ impl Compiler {
             _ => Err(CompileError::Ended(status)),
         }
     }
+}
+
+/// Runs what waits for a disk, or computes for long, where nobody waits for the thread.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("the work does not panic")
 }

@@ -4,7 +4,6 @@
 //! every probe request. What comes out can be activated without any further failure. Nothing here knows about vips; the
 //! same staged policy can serve several.
 
-use super::answer::{Answer, Nonsense};
 use super::compile::Compiled;
 use super::wasm::{Inputs, Instance};
 use super::{Build, Fault, Limits, Policy, PolicyId};
@@ -44,23 +43,16 @@ pub enum StageError {
 pub fn stage(compiled: &Compiled, config: &str, pools: &[String], limits: &Limits) -> Result<Policy, StageError> {
     let Compiled { name, digest, artifact } = compiled;
     let (mut instance, manifest) =
-        Instance::new(artifact, name, limits, config, pools, Inputs::default()).map_err(StageError::Configure)?;
+        Instance::new(artifact, name, limits, config, pools).map_err(StageError::Configure)?;
     if let Some(pool) = manifest.pools.iter().find(|pool| !pools.contains(pool)) {
         let pool = super::text::printable(pool).into_owned();
         return Err(StageError::UnknownPool { pool, known: pools.to_vec() });
     }
     for (number, head) in probes().into_iter().enumerate() {
         let probe = format!("{} {}", head.method(), head.path());
-        let inputs = Inputs { seed: number as u64, ..Inputs::default() };
+        let inputs = Inputs { now_nanos: crate::time::wall_nanos(), seed: number as u64, ..Inputs::default() };
         let (_, answer) = instance.decide(head, inputs);
-        let fault = match answer {
-            Ok(Answer::Route(route)) if route.pool as usize >= manifest.pools.len() => {
-                Nonsense::Pool(route.pool, manifest.pools.len()).into()
-            }
-            Ok(_) => continue,
-            Err(fault) => fault,
-        };
-        return Err(StageError::Probe { probe, fault });
+        answer.map_err(|fault| StageError::Probe { probe, fault })?;
     }
     let build = Build {
         name: name.clone(),

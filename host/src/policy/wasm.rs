@@ -4,12 +4,13 @@
 //! hands out instances; `instance` asks one of them under limits. Everything a guest may import is in `contract` (our
 //! own interface) and `wasi` (an empty one).
 
-pub mod artifact;
-pub mod compiler;
-mod contract;
 pub mod engine;
+pub mod compiler;
+pub mod artifact;
 pub mod instance;
+mod contract;
 mod limits;
+mod log;
 mod wasi;
 
 pub use artifact::Artifact;

@@ -8,7 +8,7 @@ use super::pool::Pool;
 use super::vip::{Decider, Rung, Vip};
 use super::worker::Worker;
 use crate::policy::Fault;
-use crate::policy::answer::{Answer, Nonsense, Respond, Route};
+use crate::policy::answer::{Answer, Respond, Route};
 use crate::release::Release;
 use crate::switch::fail_back::Fall;
 
@@ -65,21 +65,15 @@ fn last_rungs(worker: &Worker, vip: &Vip, head: Head) -> (Head, Decision) {
 fn ask(worker: &Worker, rung: &Rung, head: Head, report: impl FnOnce(Fault)) -> (Head, Option<Decision>) {
     let (head, asked) = worker.ask(rung, head);
     let decision = match asked {
-        Asked::Answer(Answer::Route(route)) => match rung.pools.at(route.pool) {
-            Some(pool) => Some(Decision::Pool(pool.clone(), Some(Box::new(route)))),
-            // An earlier release's pool that is gone is nobody's fault; beyond the manifest it is the policy's.
-            None if (route.pool as usize) < rung.pools.0.len() => None,
-            None => {
-                report(Nonsense::Pool(route.pool, rung.pools.0.len()).into());
-                None
-            }
-        },
+        // An earlier release's policy may choose a pool that this release has no more.
+        Asked::Answer(Answer::Route(route)) => {
+            rung.pools.at(route.pool).map(|pool| Decision::Pool(pool.clone(), Some(Box::new(route))))
+        }
         Asked::Answer(Answer::Respond(respond)) => Some(Decision::Respond(respond)),
         Asked::Failed(fault) => {
             report(fault);
             None
         }
-        Asked::Resting => None,
     };
     (head, decision)
 }
@@ -87,13 +81,10 @@ fn ask(worker: &Worker, rung: &Rung, head: Head, report: impl FnOnce(Fault)) -> 
 impl Worker {
     /// Tells the switch that a policy failed. Never waits: when it has more falls to read than it can, it knows enough.
     fn report(&self, release: &Release, vip: &Vip, rung: &Rung, fault: Fault) {
-        let fall = Fall {
-            release: release.number,
-            vip: vip.name.clone(),
-            policy: rung.policy.build.name.clone(),
-            digest: rung.policy.build.digest,
-            fault,
-        };
+        if matches!(fault, Fault::NoRoom) {
+            return tracing::error!(policy = &*rung.policy.build.name, "{fault}");
+        }
+        let fall = Fall { release: release.number, vip: vip.name.clone(), policy: rung.policy.clone(), fault };
         let _ = self.falls.try_send(fall);
     }
 }

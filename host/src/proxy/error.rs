@@ -35,6 +35,12 @@ pub enum Error {
     /// The member's fault: the connection broke, or what came was not HTTP.
     #[error("member {0} broke off or did not speak HTTP")]
     Broken(SocketAddr, #[source] hyper::Error),
+    /// The member's fault: a transfer coding that nobody asked for (RFC 9110, 10.1.4).
+    #[error("member {0} answered in a transfer coding that is not understood")]
+    UnknownCoding(SocketAddr),
+    /// The client's fault: it went away, or broke the rules, in the middle of its request's body.
+    #[error("the client broke off its request")]
+    ClientGone(#[source] hyper::Error),
     /// The member's fault: it switched to a protocol nobody asked for (RFC 9110, 15.2.2).
     #[error("member {0} switched protocols unasked")]
     UnaskedUpgrade(SocketAddr),
@@ -52,22 +58,29 @@ pub enum Malformed {
     /// RFC 9112, 3.2: not a target that a member can be asked for.
     #[error("the request target is not one that can be forwarded")]
     Target,
-    /// RFC 9112, 6.1: both ways to say a length, of which a member may believe the other.
-    #[error("Content-Length and Transfer-Encoding are both present")]
-    Framing,
+    /// RFC 9112, 6.1: a transfer coding other than chunked.
+    #[error("the transfer coding is not one that is understood here")]
+    Coding,
     /// RFC 9110, 9.3.6: this is no tunnel.
     #[error("CONNECT is not offered here")]
     Connect,
 }
 
 impl Error {
+    /// Whether a member is to blame.
+    pub fn is_of_member(&self) -> bool {
+        !matches!(self, Self::Malformed(_) | Self::NoVip | Self::Undecided(_) | Self::NoMember(_) | Self::ClientGone(_))
+    }
+
     fn status(&self) -> StatusCode {
         match self {
-            Self::Malformed(Malformed::Connect) => StatusCode::NOT_IMPLEMENTED,
-            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Malformed(Malformed::Connect | Malformed::Coding) => StatusCode::NOT_IMPLEMENTED,
+            Self::Malformed(_) | Self::ClientGone(_) => StatusCode::BAD_REQUEST,
             Self::NoVip => StatusCode::NOT_FOUND,
             Self::Undecided(_) | Self::NoMember(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Connect(..) | Self::Broken(..) | Self::UnaskedUpgrade(_) => StatusCode::BAD_GATEWAY,
+            Self::Connect(..) | Self::Broken(..) | Self::UnaskedUpgrade(_) | Self::UnknownCoding(_) => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::ResponseTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -80,7 +93,10 @@ impl Error {
             Self::Undecided(_) | Self::NoMember(_) => "no pool can take this request now".into(),
             Self::Connect(..) => "no member of the pool can be reached".into(),
             Self::ResponseTimeout(_) => "the member did not answer in time".into(),
-            Self::Broken(..) | Self::UnaskedUpgrade(_) => "the member's answer cannot be used".into(),
+            Self::Broken(..) | Self::UnaskedUpgrade(_) | Self::UnknownCoding(_) => {
+                "the member's answer cannot be used".into()
+            }
+            Self::ClientGone(_) => "the request broke off".into(),
         }
     }
 

@@ -1,10 +1,13 @@
 //! The request line in one function: every branch a request can take.
 
+use std::pin::pin;
 use std::rc::Rc;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Version};
+use tokio::time::Instant;
 
 use super::connector::MemberConnection;
 use super::decision::{self, Decision};
@@ -12,7 +15,7 @@ use super::error::Error;
 use super::exchange::{Client, ExchangeId, Flight};
 use super::head::Head;
 use super::headers;
-use super::pool::Pool;
+use super::pool::{Candidates, Pool};
 use super::request_body::RequestBody;
 use super::response::{Body, InUse};
 use super::worker::Worker;
@@ -52,10 +55,20 @@ async fn carry(
         Decision::Undecided => return Err(Error::Undecided(head.vip().to_owned())),
     };
 
+    if let Some(route) = &route {
+        tracing::debug!(exchange = %id, vip = head.vip(), pool = &*pool.name, reason = route.reason, "decided");
+    }
     pool.counts.request(worker.id);
     headers::to_member(&mut head, client, id, route.as_deref_mut());
-    let sent = send(worker, &pool, head.into_parts(), body).await;
-    let Sent { mut response, connection, member } = sent.inspect_err(|_| pool.counts.error(worker.id))?;
+    let key = route.as_ref().and_then(|route| route.affinity.as_deref());
+    let members = pool.candidates(worker.id, key);
+    let sent = send(worker, &pool, members, head.into_parts(), body).await;
+    let Sent { mut response, connection, member } = sent.inspect_err(|error| {
+        if error.is_of_member() {
+            pool.counts.error(worker.id);
+        }
+    })?;
+    *response.version_mut() = Version::HTTP_11;
     headers::to_client(response.headers_mut(), route.as_deref_mut());
     Ok(response.map(|incoming| Body::member(incoming, connection, worker, member, flight)))
 }
@@ -67,12 +80,23 @@ struct Sent {
     member: InUse,
 }
 
-/// Sends a request to the member whose turn it is; to the next one when that one cannot be reached.
-async fn send(worker: &Worker, pool: &Pool, mut parts: Parts, body: Incoming) -> Result<Sent, Error> {
+/// Sends a request to the first of `members`; to the next one when that one cannot be reached.
+async fn send(
+    worker: &Worker,
+    pool: &Pool,
+    members: Candidates<'_>,
+    mut parts: Parts,
+    body: Incoming,
+) -> Result<Sent, Error> {
     parts.version = Version::HTTP_11;
-    let mut request = Request::from_parts(parts, RequestBody::from(body));
+    let body = RequestBody::from(body);
+    if body.size_hint().exact().is_none() {
+        // Said here, as hyper takes a GET without a length for one without content.
+        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let mut request = Request::from_parts(parts, body);
     let mut error = Error::NoMember(pool.name.to_string());
-    for member in pool.in_turn(worker.id).take(TRIES_MAX) {
+    for member in members.take(TRIES_MAX) {
         let member = InUse::begin(member);
         let address = member.0.address;
         // A member may close a connection that was idle at the moment we take it. That is nobody's failure: what was not
@@ -83,14 +107,17 @@ async fn send(worker: &Worker, pool: &Pool, mut parts: Parts, body: Incoming) ->
                 Ok((response, connection)) => return Ok(Sent { response, connection, member }),
                 Err(Unsent::Failed(Error::Broken(..))) if let Some(spare) = spare => request = spare,
                 Err(Unsent::Failed(error)) => return Err(failed(&member, error)),
-                Err(Unsent::Whole(unsent)) => request = unsent,
+                Err(Unsent::Whole(unsent, _)) => request = unsent,
             }
         }
         match worker.connector.connect(address, pool.connect_timeout).await {
             Ok(connection) => match send_on(connection, request, pool, &member).await {
                 Ok((response, connection)) => return Ok(Sent { response, connection, member }),
                 Err(Unsent::Failed(error)) => return Err(failed(&member, error)),
-                Err(Unsent::Whole(unsent)) => request = unsent,
+                Err(Unsent::Whole(unsent, cause)) => {
+                    request = unsent;
+                    error = failed(&member, Error::Broken(address, cause));
+                }
             },
             Err(cause) => error = failed(&member, Error::Connect(address, cause)),
         }
@@ -101,7 +128,7 @@ async fn send(worker: &Worker, pool: &Pool, mut parts: Parts, body: Incoming) ->
 /// What is left of a request that was not answered.
 enum Unsent {
     /// All of it: nothing was sent.
-    Whole(Request<RequestBody>),
+    Whole(Request<RequestBody>, hyper::Error),
     /// Nothing that can be sent again.
     Failed(Error),
 }
@@ -113,16 +140,36 @@ async fn send_on(
     member: &InUse,
 ) -> Result<(Response<Incoming>, MemberConnection), Unsent> {
     let address = member.0.address;
-    match tokio::time::timeout(pool.response_timeout, connection.sender.try_send_request(request)).await {
-        Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+    let progress = request.body().progress();
+    let mut answer = pin!(connection.sender.try_send_request(request));
+    let mut deadline = Instant::now() + pool.response_timeout;
+    let answer = loop {
+        match tokio::time::timeout_at(deadline, answer.as_mut()).await {
+            Ok(answer) => break answer,
+            Err(_) => {
+                // The time to answer begins anew with each piece of the request that the member is still being sent.
+                deadline = progress.as_ref().map_or(deadline, |progress| progress.last() + pool.response_timeout);
+                if deadline <= Instant::now() {
+                    return Err(Unsent::Failed(Error::ResponseTimeout(address)));
+                }
+            }
+        }
+    };
+    match answer {
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err(Unsent::Failed(Error::UnaskedUpgrade(address)))
         }
-        Ok(Ok(response)) => Ok((response, connection)),
-        Ok(Err(mut broken)) => Err(match broken.take_message() {
-            Some(unsent) => Unsent::Whole(unsent),
-            None => Unsent::Failed(Error::Broken(address, broken.into_error())),
+        Ok(response) if !headers::has_known_coding(response.headers()) => {
+            Err(Unsent::Failed(Error::UnknownCoding(address)))
+        }
+        Ok(response) => Ok((response, connection)),
+        Err(mut broken) => Err(match broken.take_message() {
+            Some(unsent) => Unsent::Whole(unsent, broken.into_error()),
+            None => {
+                let error = broken.into_error();
+                Unsent::Failed(if error.is_user() { Error::ClientGone(error) } else { Error::Broken(address, error) })
+            }
         }),
-        Err(_) => Err(Unsent::Failed(Error::ResponseTimeout(address))),
     }
 }
 
@@ -139,7 +186,9 @@ fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
 }
 
 fn failed(member: &InUse, error: Error) -> Error {
-    member.0.fail();
+    if error.is_of_member() {
+        member.0.fail();
+    }
     error
 }
 

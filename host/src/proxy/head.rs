@@ -12,6 +12,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
 use super::error::Malformed;
+use super::headers;
 
 /// A request's head, checked.
 pub struct Head {
@@ -32,11 +33,19 @@ impl Head {
         if parts.method == Method::CONNECT {
             return Err(Malformed::Connect);
         }
+        if !headers::has_known_coding(&parts.headers) {
+            return Err(Malformed::Coding);
+        }
         let host = host(&parts)?;
         // RFC 9112, 3.2.2: the authority of an absolute target replaces what Host says. One without a scheme is no target
         // at all (`GET shop`), and neither is what has no path of its own (`*`).
         let authority = match (parts.uri.scheme(), parts.uri.authority()) {
-            (Some(_), Some(authority)) => HeaderValue::from_str(authority.as_str()).map_err(|_| Malformed::Host)?,
+            (Some(scheme), Some(authority)) if scheme == "http" || scheme == "https" => {
+                if !is_authority(authority.as_str().as_bytes()) {
+                    return Err(Malformed::Target);
+                }
+                HeaderValue::from_str(authority.as_str()).map_err(|_| Malformed::Target)?
+            }
             (None, None) if parts.uri.path().starts_with('/') => host.unwrap_or_else(|| HeaderValue::from_static("")),
             _ => return Err(Malformed::Target),
         };
@@ -47,6 +56,8 @@ impl Head {
             parts.uri = target.parse().map_err(|_| Malformed::Target)?;
         }
         let authority = lower_case(authority)?;
+        // What belongs to the connection is no more the policy's to see than the member's.
+        headers::from_client(&mut parts.headers);
         parts.headers.insert(HOST, authority.clone());
         Ok(Self { parts, authority, client, vip: Arc::from("") })
     }
@@ -178,6 +189,11 @@ fn host(parts: &Parts) -> Result<Option<HeaderValue>, Malformed> {
 /// Whether these bytes can be host and port (RFC 3986, 3.2.2 and 3.2.3): no user, no path, nothing that a member could
 /// read differently than we do. Empty is allowed, and means that the target has no authority.
 fn is_authority(bytes: &[u8]) -> bool {
+    /// A name of the DNS has 253 characters at most (RFC 1035, 2.3.4), and a port five.
+    const BYTES_MAX: usize = 260;
+    if bytes.len() > BYTES_MAX {
+        return false;
+    }
     let (host, port) = match bytes.iter().rposition(|byte| *byte == b':') {
         Some(colon) if !bytes[colon..].contains(&b']') => (&bytes[..colon], &bytes[colon + 1..]),
         _ => (bytes, &b""[..]),
@@ -248,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_is_no_target_does_not_become_one() {
-        for target in ["foo", "host:80", "*"] {
+        for target in ["foo", "host:80", "*", "http://user@a/", "ftp://a/"] {
             assert_eq!(head(target, &[("host", "a")]).err(), Some(Malformed::Target), "{target}");
         }
     }

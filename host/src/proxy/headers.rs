@@ -2,7 +2,7 @@
 //! are added.
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 
 use super::exchange::{Client, ExchangeId};
@@ -17,17 +17,21 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// Makes a client's fields those that the member gets.
-///
-/// What clients say in `X-Forwarded-*` is replaced: nobody in front of us is known to be trustworthy.
-pub fn to_member(head: &mut Head, client: &Client, id: ExchangeId, route: Option<&mut Route>) {
-    let fields = head.fields_mut();
+/// Takes away what belongs to the client's connection.
+pub fn from_client(fields: &mut HeaderMap) {
     // RFC 9110, 10.1.4: TE is for the next hop only, but that trailers are welcome is said again by us.
     let takes_trailers = fields.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
     strip_connection_fields(fields);
     if takes_trailers {
         fields.insert(TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// Adds what an intermediary adds, and what the policy wants.
+///
+/// What clients say in `X-Forwarded-*` is replaced: nobody in front of us is known to be trustworthy.
+pub fn to_member(head: &mut Head, client: &Client, id: ExchangeId, route: Option<&mut Route>) {
+    let fields = head.fields_mut();
     fields.insert(X_FORWARDED_FOR, client.forwarded_for.clone());
     fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     if let Some(host) = fields.get(HOST).cloned() {
@@ -59,6 +63,12 @@ pub fn to_client(fields: &mut HeaderMap, route: Option<&mut Route>) {
     }
 }
 
+/// Whether a message's content can be read: chunked is the one transfer coding that is undone here, and another, passed
+/// on without being named, would be taken for content (RFC 9112, 6.1).
+pub fn has_known_coding(fields: &HeaderMap) -> bool {
+    fields.get_all(TRANSFER_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+}
+
 /// Removes the fields that belong to one connection (RFC 9110, 7.6.1), and all that `Connection` names.
 fn strip_connection_fields(fields: &mut HeaderMap) {
     if fields.contains_key(CONNECTION) {
@@ -78,8 +88,6 @@ fn strip_connection_fields(fields: &mut HeaderMap) {
     for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
         fields.remove(name);
     }
-    // Without a coding to carry them there are no trailers to announce; hyper announces what it sends.
-    fields.remove(TRAILER);
 }
 
 #[cfg(test)]
@@ -120,6 +128,7 @@ mod tests {
     #[test]
     fn what_clients_claim_about_forwarding_is_replaced() {
         let mut head = Head::probe("GET", "/", &[("x-forwarded-for", b"6.6.6.6"), ("te", b"Trailers"), ("x-a", b"1")]);
+        from_client(head.fields_mut());
         let client = Client::new("[::ffff:192.0.2.7]:5".parse().unwrap(), "127.0.0.1:80".parse().unwrap());
         let id = crate::proxy::exchange::ExchangeIds::default().next();
         to_member(&mut head, &client, id, None);

@@ -24,10 +24,8 @@ const REST_MAX: Duration = Duration::from_secs(5);
 pub enum Asked {
     /// The policy answered.
     Answer(Answer),
-    /// It failed, just now.
+    /// It failed, just now, or so often that it was not asked.
     Failed(Fault),
-    /// It failed so often that it was not asked.
-    Resting,
 }
 
 /// A worker's instances, by policy.
@@ -60,11 +58,11 @@ impl Instances {
     pub fn ask(&mut self, policy: &Arc<Policy>, head: Head, inputs: Inputs) -> (Head, Asked) {
         let slot = self.slot(policy.id);
         if slot.resting_until.is_some_and(|until| Instant::now() < until) {
-            return (head, Asked::Resting);
+            return (head, Asked::Failed(Fault::Resting));
         }
         let mut instance = match slot.instance.take() {
             Some(instance) => instance,
-            None => match policy.instance(inputs.clone()) {
+            None => match policy.instance() {
                 Ok(instance) => instance,
                 Err(fault) => {
                     slot.rest();

@@ -1,9 +1,13 @@
 //! A named set of members, and the turn they take.
 
+use std::cmp::Reverse;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::iter::Chain;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use std::{slice, vec};
 
 use super::member::{Member, Members};
 use super::per_worker::PerWorker;
@@ -42,11 +46,30 @@ impl Pool {
         }
     }
 
-    /// The members to try, the one whose turn it is first: round-robin.
-    pub fn in_turn(&self, worker: usize) -> impl Iterator<Item = &Arc<Member>> {
-        let turn = self.turns.of(worker).fetch_add(1, Ordering::Relaxed);
-        let (later, first) = self.members.split_at(turn % self.members.len().max(1));
-        first.iter().chain(later)
+    /// The members to try, best first: round-robin, or by `key` where the policy gave one.
+    pub fn candidates(&self, worker: usize, key: Option<&[u8]>) -> Candidates<'_> {
+        match key {
+            Some(key) => Candidates::ByKey(self.by_key(key).into_iter()),
+            None => {
+                let turn = self.turns.of(worker).fetch_add(1, Ordering::Relaxed);
+                let (later, first) = self.members.split_at(turn % self.members.len().max(1));
+                Candidates::InTurn(first.iter().chain(later))
+            }
+        }
+    }
+
+    /// Rendezvous hashing (Thaler, Ravishankar 1998): equal keys meet the same member first, and when one leaves only
+    /// its keys move.
+    fn by_key(&self, key: &[u8]) -> Vec<&Arc<Member>> {
+        let score = |member: &Arc<Member>| {
+            // DefaultHasher has fixed keys: the same in every worker and after every start of this version.
+            let mut hasher = DefaultHasher::new();
+            (member.address, key).hash(&mut hasher);
+            hasher.finish()
+        };
+        let mut members: Vec<_> = self.members.iter().collect();
+        members.sort_by_cached_key(|member| Reverse(score(member)));
+        members
     }
 
     /// Requests in flight to all its members.
@@ -55,19 +78,59 @@ impl Pool {
     }
 }
 
+/// Members to try, best first.
+pub enum Candidates<'a> {
+    /// Each takes its turn.
+    InTurn(Chain<slice::Iter<'a, Arc<Member>>, slice::Iter<'a, Arc<Member>>>),
+    /// By what the policy's key says.
+    ByKey(vec::IntoIter<&'a Arc<Member>>),
+}
+
+impl<'a> Iterator for Candidates<'a> {
+    type Item = &'a Arc<Member>;
+
+    fn next(&mut self) -> Option<&'a Arc<Member>> {
+        match self {
+            Self::InTurn(members) => members.next(),
+            Self::ByKey(members) => members.next(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn pool(members: u16) -> Pool {
+        let members = (1..=members).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
+        let spec = PoolSpec { members, ..PoolSpec::default() };
+        Pool::new("blue", &spec, &Members::default(), &Counts::new(1), 1)
+    }
+
+    fn ports(pool: &Pool, key: Option<&[u8]>) -> Vec<u16> {
+        pool.candidates(0, key).map(|member| member.address.port()).collect()
+    }
+
     #[test]
     fn members_take_turns_and_the_others_follow_as_spares() {
-        let addresses: Vec<SocketAddr> = (1..=3).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
-        let spec = PoolSpec { members: addresses, ..PoolSpec::default() };
-        let pool = Pool::new("blue", &spec, &Members::default(), &Counts::new(1), 1);
-        let ports = |pool: &Pool| pool.in_turn(0).map(|member| member.address.port()).collect::<Vec<_>>();
-        assert_eq!(ports(&pool), [1, 2, 3]);
-        assert_eq!(ports(&pool), [2, 3, 1]);
-        assert_eq!(ports(&pool), [3, 1, 2]);
-        assert_eq!(ports(&pool), [1, 2, 3]);
+        let pool = pool(3);
+        assert_eq!(ports(&pool, None), [1, 2, 3]);
+        assert_eq!(ports(&pool, None), [2, 3, 1]);
+        assert_eq!(ports(&pool, None), [3, 1, 2]);
+        assert_eq!(ports(&pool, None), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_key_keeps_its_member_and_only_those_of_one_that_leaves_move() {
+        let (ten, nine) = (pool(10), pool(9));
+        let mut moved = 0;
+        for key in 0..1000_u32 {
+            let (before, after) = (ports(&ten, Some(&key.to_le_bytes())), ports(&nine, Some(&key.to_le_bytes())));
+            assert_eq!(before.len(), 10);
+            assert!(before[0] == after[0] || before[0] == 10);
+            moved += u32::from(before[0] == 10);
+        }
+        // A tenth, and four standard deviations of a binomial on either side.
+        assert!((62..=138).contains(&moved), "{moved}");
     }
 }

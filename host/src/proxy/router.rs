@@ -2,7 +2,8 @@
 //!
 //! The most specific wins: an exact host before a wildcard, a longer wildcard before a shorter one, any host last; among
 //! the vips of one host the longest path prefix, by whole segments. A host without a matching path falls through to the
-//! next less specific one. Every step is a hash lookup, so the number of vips does not matter.
+//! next less specific one. Every step is a hash lookup, so the number of vips does not matter; and no more steps are
+//! taken than the longest host or path of a vip has places to end, so what a client sends does not matter either.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -22,11 +23,15 @@ struct Hosts {
     exact: HashMap<Box<str>, Paths>,
     /// By what follows the `*`, dot included.
     wildcards: HashMap<Box<str>, Paths>,
+    longest_wildcard: usize,
     any: Paths,
 }
 
 #[derive(Default)]
-struct Paths(HashMap<Box<str>, Arc<Vip>>);
+struct Paths {
+    by_prefix: HashMap<Box<str>, Arc<Vip>>,
+    longest: usize,
+}
 
 /// Two vips claim the same place.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +52,8 @@ impl Router {
             let table = self.listener(spec.listen).table(host);
             // `/cart/` and `/cart` are the same prefix.
             let prefix = path.trim_end_matches('/');
-            if let Some(other) = table.0.insert(prefix.into(), vip.clone()) {
+            table.longest = table.longest.max(prefix.len());
+            if let Some(other) = table.by_prefix.insert(prefix.into(), vip.clone()) {
                 let host = if host.is_empty() { "*" } else { host };
                 return Err(Overlap(
                     other.name.to_string(),
@@ -64,7 +70,9 @@ impl Router {
         let (_, hosts) = self.listeners.iter().find(|(address, _)| *address == listener)?;
         let host = without_port(authority);
         let exact = hosts.exact.get(host).into_iter();
-        let dots = host.match_indices('.').map(|(dot, _)| dot);
+        // Where a suffix that some vip has could begin.
+        let tail = host.ceil_char_boundary(host.len().saturating_sub(hosts.longest_wildcard));
+        let dots = host[tail..].match_indices('.').map(|(dot, _)| tail + dot);
         let wildcards = dots.filter_map(|dot| hosts.wildcards.get(&host[dot..]));
         exact.chain(wildcards).chain([&hosts.any]).find_map(|paths| paths.find(path))
     }
@@ -87,7 +95,10 @@ impl Hosts {
     fn table(&mut self, host: &str) -> &mut Paths {
         let host = host.to_ascii_lowercase();
         match host.strip_prefix('*') {
-            Some(suffix) => self.wildcards.entry(suffix.into()).or_default(),
+            Some(suffix) => {
+                self.longest_wildcard = self.longest_wildcard.max(suffix.len());
+                self.wildcards.entry(suffix.into()).or_default()
+            }
             None if host.is_empty() => &mut self.any,
             None => self.exact.entry(host.into()).or_default(),
         }
@@ -96,9 +107,10 @@ impl Hosts {
 
 impl Paths {
     fn find(&self, path: &str) -> Option<&Arc<Vip>> {
-        let mut prefix = path;
+        // One byte more than the longest prefix: enough to see whether it ends there.
+        let mut prefix = &path[..path.floor_char_boundary(self.longest + 1)];
         loop {
-            if let Some(vip) = self.0.get(prefix.trim_end_matches('/')) {
+            if let Some(vip) = self.by_prefix.get(prefix.trim_end_matches('/')) {
                 return Some(vip);
             }
             prefix = &prefix[..prefix.rfind('/')?];
@@ -176,6 +188,15 @@ mod tests {
         check(&router, "shop.example", "/", None);
         check(&router, "other.example", "/cart", None);
         assert!(router.find("127.0.0.1:81".parse().unwrap(), "shop.example", "/cart").is_none());
+    }
+
+    #[test]
+    fn long_hosts_and_paths_find_the_same() {
+        let router = router(&[("any", &[], &[]), ("wild", &["*.b.example"], &["/x/y"])]).unwrap();
+        check(&router, &format!("{}b.example", "a.".repeat(1000)), &format!("/x/y{}", "/z".repeat(1000)), Some("wild"));
+        check(&router, &".".repeat(1000), &"/".repeat(1000), Some("any"));
+        check(&router, "a.b.example", "/x/yy", Some("any"));
+        check(&router, "a.b.example", "/x/é", Some("any"));
     }
 
     #[test]

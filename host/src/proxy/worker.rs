@@ -7,13 +7,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::connector::Connector;
@@ -42,8 +42,8 @@ pub struct Worker {
     pub ids: ExchangeIds,
     /// Where policies' failures are told.
     pub falls: mpsc::Sender<Fall>,
-    /// True once the host is leaving.
-    pub draining: watch::Receiver<bool>,
+    leaving: Cell<bool>,
+    left: Notify,
     instances: RefCell<Instances>,
     seeds: Cell<u64>,
 }
@@ -108,6 +108,16 @@ impl Worker {
         self.instances.borrow_mut().ask(&rung.policy, head, inputs)
     }
 
+    /// Resolves when the host leaves. Local to the worker: every connection looks at it all the time.
+    pub fn leaving(self: &Rc<Self>) -> impl Future<Output = ()> + use<> {
+        let worker = self.clone();
+        async move {
+            if !worker.leaving.get() {
+                worker.left.notified().await;
+            }
+        }
+    }
+
     /// A Weyl sequence: never the same twice. The guest's generator makes randomness of it.
     fn next_seed(&self) -> u64 {
         let seed = self.seeds.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -123,10 +133,12 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
         connector: Connector::default(),
         ids: ExchangeIds::default(),
         falls: shared.falls,
-        draining: shared.draining,
+        leaving: Cell::new(false),
+        left: Notify::new(),
         instances: RefCell::default(),
         seeds: Cell::new(getrandom::u64().expect("the system has randomness")),
     });
+    tokio::task::spawn_local(tell_when_leaving(Rc::downgrade(&worker), shared.draining));
     let mut listeners = HashMap::new();
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     loop {
@@ -159,6 +171,14 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
     while Rc::strong_count(&worker) > 1 {
         tokio::time::sleep(Duration::from_millis(5)).await;
         worker.connector.close_idle();
+    }
+}
+
+async fn tell_when_leaving(worker: Weak<Worker>, mut draining: watch::Receiver<bool>) {
+    let _ = draining.wait_for(|draining| *draining).await;
+    if let Some(worker) = worker.upgrade() {
+        worker.leaving.set(true);
+        worker.left.notify_waiters();
     }
 }
 

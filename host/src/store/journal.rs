@@ -3,6 +3,8 @@
 //! One thread owns the SQLite file and writes in the order it is asked; nobody else waits for the disk unless they want
 //! to. Each record is one transaction with full sync: after `kill -9` a record is whole or not there.
 
+use std::collections::VecDeque;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -154,6 +156,8 @@ impl Journal {
     /// When it is not a journal we can use.
     pub fn open(path: &Path) -> Result<(Self, Recovered), JournalError> {
         let connection = Connection::open(path)?;
+        // It holds what policies are told. Best effort: the folder is closed to others anyway.
+        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -165,7 +169,7 @@ impl Journal {
         let recovered = recover(&connection)?;
 
         let (jobs, received) = mpsc::channel::<Job>();
-        let mut writer = Writer { connection, pending: Vec::new() };
+        let mut writer = Writer { connection, pending: VecDeque::new() };
         thread::Builder::new()
             .name("journal".into())
             .spawn(move || received.into_iter().for_each(|job| job(&mut writer)))
@@ -185,8 +189,13 @@ impl Journal {
     pub fn write_after(&self, record: Record) -> oneshot::Receiver<Result<u64, JournalError>> {
         self.run(move |writer| {
             let written = writer.catch_up().and_then(|()| writer.write(&record));
-            if written.is_err() && writer.pending.len() < PENDING_MAX {
-                writer.pending.push(record);
+            if written.is_err() {
+                // The newest say where the host stands.
+                if writer.pending.len() == PENDING_MAX {
+                    writer.pending.pop_front();
+                    tracing::warn!("the journal cannot be written, and the oldest of what waits for it is dropped");
+                }
+                writer.pending.push_back(record);
             }
             written
         })
@@ -243,14 +252,14 @@ impl Journal {
 struct Writer {
     connection: Connection,
     /// Records of what has happened, for a disk that was not there.
-    pending: Vec<Record>,
+    pending: VecDeque<Record>,
 }
 
 impl Writer {
     fn catch_up(&mut self) -> Result<(), JournalError> {
-        while let Some(record) = self.pending.first().cloned() {
+        while let Some(record) = self.pending.front().cloned() {
             self.write(&record)?;
-            self.pending.remove(0);
+            self.pending.pop_front();
         }
         Ok(())
     }

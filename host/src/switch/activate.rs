@@ -21,8 +21,10 @@ impl Switch {
         let receipt = self.try_activate(change, origin, seen).await;
         if let Err(refusal) = &receipt {
             self.refuse(origin, &with_causes(refusal));
+            // It may have opened some before it was refused.
+            self.close_unused_listeners();
         }
-        self.tend().await;
+        self.switched.notify_one();
         receipt
     }
 
@@ -49,6 +51,9 @@ impl Switch {
         self.open_listeners(&release)?;
         self.warm(&release).await;
 
+        if self.state().generation != generation {
+            return Err(Refusal::Overtaken(self.trail().current()));
+        }
         // On the disk before it serves: what was acknowledged is there after a crash.
         let trail = if current.number == 0 { Trail::starting_at(number) } else { trail.then(number) };
         let entry = origin.entry(Kind::Activate, Some(current.number), Some(number), origin.why.clone());
@@ -71,7 +76,8 @@ impl Switch {
             self.swap(&mut state, release)
         };
         let timing = self.settle(&swapped).await;
-        self.close_unused_listeners();
+        // Once more: a step that ended meanwhile may have closed what this release listens on.
+        self.reconcile_listeners();
         let receipt = swapped.receipt(Kind::Activate, origin, timing, Some(entry));
         self.attach(&receipt);
         tracing::info!(release = number, digest = %swapped.new.digest.short(), from = current.number, "release activated");

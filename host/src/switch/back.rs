@@ -72,11 +72,9 @@ impl Switch {
         swapped: Swapped,
         written: tokio::sync::oneshot::Receiver<Result<u64, crate::store::journal::JournalError>>,
     ) -> Receipt {
-        if let Err(refusal) = self.open_listeners(&swapped.new) {
-            tracing::error!(release = swapped.new.number, %refusal, "a listener of the release is not available");
-        }
         let timing = self.settle(&swapped).await;
-        self.close_unused_listeners();
+        self.reconcile_listeners();
+        self.switched.notify_one();
         let written = tokio::time::timeout(DISK_PATIENCE, written).await;
         let written = written.map_err(closed).and_then(|written| written.map_err(closed)).and_then(|entry| Ok(entry?));
         if let Err(refusal) = &written {

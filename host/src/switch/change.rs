@@ -114,37 +114,48 @@ impl Change {
     }
 }
 
-/// The file decides, but for what a person changed through another door: which pool a vip is assigned and what a policy
-/// is told stay as they are, unless the file itself says something new about them. Otherwise the next edit of a time-out
-/// would undo last night's switch.
+/// Takes from the file what it says anew, and leaves alone what it says as before.
+///
+/// What serves may differ from the file: a pool was assigned, a policy was told something else, a release was gone back
+/// from. The next edit of a time-out, or of a comment, must not undo last night's switch.
 fn merge(before: &Desired, now: Desired, spec: &mut Spec) {
-    let mut vips = now.vips;
+    let mut vips = merge_entries(&before.vips, now.vips, &spec.vips);
     for (name, vip) in &mut vips {
-        let same_as_before = before.vips.get(name).is_some_and(|before| before.decider == vip.decider);
-        // An assignment to a pool that is gone is no assignment.
-        let current = spec.vips.get(name).map(|vip| vip.decider.clone()).filter(|decider| match decider {
-            DeciderSpec::Pool(pool) => now.pools.contains_key(pool),
-            DeciderSpec::Policy(_) => true,
-        });
-        if let Some(current) = current.filter(|_| same_as_before) {
-            vip.decider = current;
+        // The assignment is an entry of its own.
+        let said = before.vips.get(name).map(|before| &before.decider);
+        let serves = spec.vips.get(name).map(|vip| &vip.decider);
+        if let Some(serves) = serves.filter(|_| said == Some(&vip.decider)) {
+            vip.decider.clone_from(serves);
         }
     }
-    let mut policies = now.policies;
-    for (name, current) in &spec.policies {
-        let wanted = policies.entry(name.clone()).or_default();
-        wanted.digest = current.digest;
-        if before.policies.get(name).map(|before| &before.config).unwrap_or(&String::new()) == &wanted.config {
-            wanted.config.clone_from(&current.config);
+    // Settings are merged without the build, of which the file knows nothing.
+    let builds: BTreeMap<_, _> = spec.policies.iter().map(|(name, policy)| (name.clone(), policy.digest)).collect();
+    let settings =
+        spec.policies.iter().map(|(name, policy)| (name.clone(), PolicySpec { digest: None, ..policy.clone() }));
+    let mut policies = merge_entries(&before.policies, now.policies, &settings.collect());
+    for (name, digest) in builds {
+        if digest.is_some() {
+            policies.entry(name).or_default().digest = digest;
         }
     }
-    // A name that is neither built nor wanted any more is forgotten.
-    policies.retain(|name, policy| policy.digest.is_some() || is_wanted(name, &vips));
-    *spec = Spec { vips, pools: now.pools, policies };
+    *spec = Spec { vips, pools: merge_entries(&before.pools, now.pools, &spec.pools), policies };
 }
 
-fn is_wanted(policy: &str, vips: &BTreeMap<String, VipSpec>) -> bool {
-    vips.values().any(|vip| vip.decider == DeciderSpec::Policy(policy.to_owned()))
+/// One kind of entries: those that the file says anew are the file's, those it says as before are as they serve, and
+/// those it never said stay.
+fn merge_entries<T: Clone + PartialEq>(
+    before: &BTreeMap<String, T>,
+    now: BTreeMap<String, T>,
+    serves: &BTreeMap<String, T>,
+) -> BTreeMap<String, T> {
+    let never_said = serves.iter().filter(|(name, _)| !before.contains_key(*name) && !now.contains_key(*name));
+    let mut merged: BTreeMap<_, _> = never_said.map(|(name, entry)| (name.clone(), entry.clone())).collect();
+    for (name, entry) in now {
+        let as_before = before.get(&name) == Some(&entry);
+        let entry = serves.get(&name).filter(|_| as_before).cloned().unwrap_or(entry);
+        merged.insert(name, entry);
+    }
+    merged
 }
 
 #[cfg(test)]
@@ -179,6 +190,39 @@ mod tests {
         edited.pools.get_mut("blue").unwrap().connect_timeout *= 2;
         let spec = Change::File { before: Some(desired("blue")), now: edited.clone() }.apply(spec).unwrap();
         assert_eq!((decider(&spec), &spec.pools), (pool("green"), &edited.pools));
+    }
+
+    #[test]
+    fn what_was_gone_back_from_does_not_return_with_the_next_edit() {
+        let mut slow = desired("blue");
+        slow.pools.get_mut("blue").unwrap().connect_timeout *= 9;
+        let first = Change::File { before: None, now: desired("blue") }.apply(Spec::default()).unwrap();
+        // The edit that made it slow was gone back from: `first` serves again. Now green is edited.
+        let mut edited = slow.clone();
+        edited.pools.get_mut("green").unwrap().connect_timeout *= 2;
+        let spec = Change::File { before: Some(slow), now: edited.clone() }.apply(first.clone()).unwrap();
+        assert_eq!((&spec.pools["blue"], &spec.pools["green"]), (&first.pools["blue"], &edited.pools["green"]));
+    }
+
+    #[test]
+    fn settings_of_a_policy_that_has_not_arrived_are_kept() {
+        let mut with_settings = desired("blue");
+        let settings = PolicySpec { config: "{}".into(), ..PolicySpec::default() };
+        with_settings.policies.insert("canary".into(), settings.clone());
+        let spec = Change::File { before: None, now: with_settings.clone() }.apply(Spec::default()).unwrap();
+        let mut edited = with_settings.clone();
+        edited.pools.get_mut("blue").unwrap().connect_timeout *= 2;
+        let spec = Change::File { before: Some(with_settings), now: edited }.apply(spec).unwrap();
+        assert_eq!(spec.policies["canary"], settings);
+    }
+
+    #[test]
+    fn what_is_taken_out_of_the_file_is_gone() {
+        let spec = Change::File { before: None, now: desired("blue") }.apply(Spec::default()).unwrap();
+        let mut edited = desired("blue");
+        edited.pools.remove("green");
+        let spec = Change::File { before: Some(desired("blue")), now: edited }.apply(spec).unwrap();
+        assert_eq!(spec.pools.keys().collect::<Vec<_>>(), ["blue"]);
     }
 
     #[test]

@@ -12,8 +12,7 @@ use tokio::time::Instant;
 
 use super::Switch;
 use super::receipt::Origin;
-use crate::digest::Digest;
-use crate::policy::Fault;
+use crate::policy::{Fault, Policy, PolicyId};
 use crate::store::journal::{Kind, Record};
 
 /// When to go back.
@@ -40,9 +39,7 @@ pub struct Fall {
     /// The vip the request entered.
     pub vip: Arc<str>,
     /// The policy that failed.
-    pub policy: Arc<str>,
-    /// Its build.
-    pub digest: Digest,
+    pub policy: Arc<Policy>,
     /// How.
     pub fault: Fault,
 }
@@ -52,7 +49,7 @@ pub const FALLS_WAITING_MAX: usize = 1024;
 
 /// Reads falls until the last worker is gone.
 pub async fn watch(switch: Arc<Switch>, mut falls: mpsc::Receiver<Fall>, when: FailBack) {
-    let mut recent: HashMap<(u64, Arc<str>), VecDeque<Instant>> = HashMap::new();
+    let mut recent: HashMap<(u64, PolicyId), Recent> = HashMap::new();
     while let Some(fall) = falls.recv().await {
         // Told before the switch was seen, read after it: old news.
         if fall.release != switch.current.pin().number {
@@ -60,46 +57,59 @@ pub async fn watch(switch: Arc<Switch>, mut falls: mpsc::Receiver<Fall>, when: F
         }
         let now = Instant::now();
         recent.retain(|(release, _), _| *release == fall.release);
-        let times = recent.entry((fall.release, fall.policy.clone())).or_default();
-        while times.front().is_some_and(|time| now.duration_since(*time) > when.within) {
-            times.pop_front();
+        let recent = recent.entry((fall.release, fall.policy.id)).or_default();
+        while recent.times.front().is_some_and(|time| now.duration_since(*time) > when.within) {
+            recent.times.pop_front();
         }
-        if times.is_empty() {
+        if recent.times.is_empty() {
             note(&switch, &fall);
         }
-        times.push_back(now);
-        if times.len() >= when.falls {
-            times.clear();
-            go_back(&switch, &fall, when).await;
+        recent.times.push_back(now);
+        // That it rests says that it failed, not how.
+        if !matches!(fall.fault, Fault::Resting) {
+            recent.last = fall.fault.to_string();
+        }
+        if recent.times.len() >= when.falls {
+            recent.times.clear();
+            go_back(&switch, &fall, when, &recent.last).await;
         }
     }
+}
+
+/// The falls of one policy that count.
+#[derive(Default)]
+struct Recent {
+    times: VecDeque<Instant>,
+    last: String,
 }
 
 /// Journals the first of a series.
 fn note(switch: &Switch, fall: &Fall) {
-    let Fall { release, vip, policy, digest, fault } = fall;
+    let Fall { release, vip, policy, fault } = fall;
+    let (policy, digest) = (&*policy.build.name, policy.build.digest.short());
     let backtrace = match fault {
         Fault::Trapped { backtrace, .. } => backtrace.join(" < "),
         _ => String::new(),
     };
-    tracing::warn!(release, vip = &**vip, policy = &**policy, digest = %digest.short(), backtrace, "policy failed: {fault}");
+    tracing::warn!(release, vip = &**vip, policy, digest, backtrace, "policy failed: {fault}");
     let origin = Origin::host("");
-    let why = format!("policy `{policy}` ({}) {fault}; vip `{vip}` is served by the next rung", digest.short());
+    let why = format!("policy `{policy}` ({digest}) {fault}; vip `{vip}` is served by the next rung");
     let entry = origin.entry(Kind::Fall, Some(*release), None, why);
     drop(switch.journal.write_after(Record { entry: Some(entry), ..Record::default() }));
 }
 
-async fn go_back(switch: &Switch, fall: &Fall, when: FailBack) {
-    let Fall { release, policy, digest, fault, .. } = fall;
-    // Going back to the same build would change nothing, and the next fall would walk us further back.
+async fn go_back(switch: &Switch, fall: &Fall, when: FailBack, last: &str) {
+    let Fall { release, policy, .. } = fall;
+    let name = &*policy.build.name;
+    // Going back to the same policy, told the same, would change nothing, and the next fall would walk us further back.
     let behind = switch.trail().behind().and_then(|number| switch.ready_release(number));
-    if behind.is_none_or(|behind| behind.policies.get(policy).is_some_and(|policy| policy.build.digest == *digest)) {
+    if behind.is_none_or(|behind| behind.policies.get(name).is_some_and(|behind| behind.id == policy.id)) {
         return;
     }
     let within = humantime::format_duration(when.within);
-    let why = format!("policy `{policy}` failed {} times within {within}; last it {fault}", when.falls);
+    let why = format!("policy `{name}` failed {} times within {within}; last it {last}", when.falls);
     match switch.back_from(*release, &Origin::host(why)).await {
-        Ok(_) => tracing::error!(release, policy = &**policy, "went back by itself"),
+        Ok(_) => tracing::error!(release, policy = name, "went back by itself"),
         Err(refusal) => tracing::warn!(release, %refusal, "did not go back by itself"),
     }
 }

@@ -55,10 +55,13 @@ impl Trail {
         self.steps.get(self.at + 1).copied()
     }
 
-    /// The steps within reach of the current one, it included.
-    pub fn around(&self, reach: usize) -> &[u64] {
-        let to = (self.at + reach + 1).min(self.steps.len());
-        &self.steps[self.at.saturating_sub(reach).min(to)..to]
+    /// The releases at most `steps` away from the current one, which is the first; then the nearest, behind before ahead.
+    pub fn reach(&self, steps: usize) -> Vec<u64> {
+        let behind = (1..=steps).map(|steps| self.at.checked_sub(steps));
+        let ahead = (1..=steps).map(|steps| self.at.checked_add(steps));
+        let positions =
+            std::iter::once(Some(self.at)).chain(behind.zip(ahead).flat_map(|(behind, ahead)| [behind, ahead]));
+        positions.flatten().filter_map(|at| self.steps.get(at).copied()).collect()
     }
 
     /// The step before this release, if it is on the trail.
@@ -120,7 +123,8 @@ mod tests {
     fn the_oldest_steps_are_dropped() {
         let trail = (2..=100).fold(Trail::starting_at(1), |trail, release| trail.then(release));
         assert_eq!((trail.steps().len(), trail.current(), trail.behind()), (STEPS_MAX, 100, Some(99)));
-        assert_eq!(trail.around(2), [98, 99, 100]);
+        assert_eq!(trail.reach(2), [100, 99, 98]);
+        assert_eq!(trail.step_back().reach(2), [99, 98, 100, 97]);
         assert_eq!((trail.before(99), trail.before(1)), (Some(98), None));
     }
 }

@@ -5,41 +5,52 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::activate::with_causes;
 use super::{KEPT_READY, Refusal, Switch};
 use crate::policy::admit::{Rejection, readmit, stage_build};
-use crate::policy::wasm::Inputs;
 use crate::policy::{Build, Policy, PolicyId};
 use crate::proxy::worker::Order;
 use crate::release::{Policies, Release};
-use crate::spec::Spec;
+use crate::spec::{DeciderSpec, PolicySpec, Spec};
 
 impl Switch {
     /// Stages every policy of a release. One that is staged already, for another release, is taken as it is: its
     /// instances are warm.
+    ///
+    /// A policy that no vip asks and that this change does not bring does not stand in its way: it is left out until
+    /// somebody needs it.
     pub(super) async fn stage(&self, spec: &Spec) -> Result<Policies, Refusal> {
+        let current = self.current.get();
+        let must = |name: &str, policy: &PolicySpec| {
+            let asked = DeciderSpec::Policy(name.to_owned());
+            spec.vips.values().any(|vip| vip.decider == asked) || current.spec.policies.get(name) != Some(policy)
+        };
         let known: Vec<Arc<Policy>> =
             self.state().ready.values().flat_map(|release| release.policies.values().cloned()).collect();
         let pools: Vec<String> = spec.pools.keys().cloned().collect();
         let mut staged = Policies::new();
-        for (name, policy) in &spec.policies {
-            let Some(digest) = policy.digest else { continue };
+        for (name, policy_spec) in &spec.policies {
+            let Some(digest) = policy_spec.digest else { continue };
             let name: Arc<str> = name.as_str().into();
             let build = Build {
                 name: name.clone(),
                 digest,
-                config: policy.config.clone(),
+                config: policy_spec.config.clone(),
                 pools: pools.clone(),
-                limits: policy.limits.clone(),
+                limits: policy_spec.limits.clone(),
             };
             let same = known.iter().find(|known| known.build == build).cloned();
             let policy = match same {
-                Some(policy) => policy,
-                None => self
-                    .stage_new(build)
-                    .await
-                    .map_err(|rejection| Refusal::Policy { policy: name.to_string(), rejection })?,
+                Some(policy) => Ok(policy),
+                None => self.stage_new(build).await,
             };
-            staged.insert(name, policy);
+            match policy {
+                Ok(policy) => drop(staged.insert(name, policy)),
+                Err(rejection) if must(&name, policy_spec) => {
+                    return Err(Refusal::Policy { policy: name.to_string(), rejection });
+                }
+                Err(rejection) => tracing::warn!(policy = &*name, %rejection, "left out, as no vip asks it"),
+            }
         }
         Ok(staged)
     }
@@ -77,7 +88,7 @@ impl Switch {
     async fn hand_over(&self, cold: Vec<Arc<Policy>>, live: Vec<PolicyId>) {
         let workers = self.ground.workers;
         let made = tokio::task::spawn_blocking(move || {
-            let instances = |policy: &Arc<Policy>| match policy.instance(Inputs::default()) {
+            let instances = |policy: &Arc<Policy>| match policy.instance() {
                 Ok(instance) => Some((policy.id, instance)),
                 // The worker will try again, and the ladder stands behind it.
                 Err(fault) => {
@@ -120,20 +131,25 @@ impl Switch {
         Ok(())
     }
 
-    /// After a switch: makes ready what is within reach, lets go of what is not. The caller holds the turn.
-    pub(super) async fn tend(&self) {
-        let reach: Vec<u64> = self.trail().around(KEPT_READY).to_vec();
-        for number in &reach {
-            if let Err(refusal) = self.make_ready(*number).await {
-                tracing::warn!(release = number, %refusal, "a release on the trail cannot be made ready");
+    /// Makes ready what is within reach of the current release, the nearest first, and lets go of what is not.
+    pub async fn tend(&self) {
+        for number in self.trail().reach(KEPT_READY) {
+            // Taken anew for each: a change, or a step to a release that is not ready, need not wait for all.
+            let _turn = self.turn.lock().await;
+            if let Err(refusal) = self.make_ready(number).await {
+                tracing::warn!(
+                    release = number,
+                    refusal = with_causes(&refusal),
+                    "a release on the trail cannot be made ready"
+                );
             }
         }
+        let _turn = self.turn.lock().await;
         let dropped = {
             let mut state = self.state();
             let before = state.ready.len();
-            // What is on the trail's reach now, not when we began: somebody may have gone back meanwhile.
-            let trail = state.trail.clone();
-            state.ready.retain(|number, _| reach.contains(number) || trail.around(KEPT_READY).contains(number));
+            let reach = state.trail.reach(KEPT_READY);
+            state.ready.retain(|number, _| reach.contains(number));
             let used: BTreeSet<_> =
                 state.ready.values().flat_map(|release| release.live().map(|policy| policy.build.digest)).collect();
             state.compiled.retain(|digest, _| used.contains(digest));
@@ -143,6 +159,14 @@ impl Switch {
             let live = self.state().ready.values().flat_map(|release| release.live_ids()).collect();
             self.hand_over(Vec::new(), live).await;
             self.forget_unused().await;
+        }
+    }
+
+    /// Tends whenever something was switched, for ever.
+    pub async fn keep_tended(&self) {
+        loop {
+            self.tend().await;
+            self.switched.notified().await;
         }
     }
 
@@ -156,11 +180,5 @@ impl Switch {
             }
             Err(error) => tracing::warn!(%error, "the history was not pruned"),
         }
-    }
-
-    /// [`Switch::tend`], once nobody else makes a change.
-    pub async fn tend_in_turn(&self) {
-        let _turn = self.turn.lock().await;
-        self.tend().await;
     }
 }

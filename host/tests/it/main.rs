@@ -9,4 +9,5 @@ mod folder;
 mod policies;
 mod requests;
 mod restarts;
+mod readme;
 mod switching;

@@ -255,3 +255,29 @@ async fn other_vips_are_served_while_a_policy_loops() {
     until("the loop was noticed", || host.app().switch.current.get().number == 1).await;
     host.wait_for_entry("fall", "overran").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_makes_a_policy_fail_is_taken_back_as_well() {
+    let (setup, _blue, _green) = two_pools().await;
+    let host = setup.config("[policies.web]\nconfig = { after = 1000000 }\n").policy("web", faulty::TRAP).start().await;
+    let config = "config=%7B%22after%22%3A16%7D";
+    let (status, receipt) = host.control("PUT", &format!("/v1/policies/web?{config}"), faulty::TRAP.to_vec()).await;
+    assert_eq!(status, 200, "{receipt}");
+    until_async(|| async {
+        assert_eq!(host.get("/", &[]).await.status, 200);
+        host.current() == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_nobody_asks_does_not_stand_in_the_way() {
+    let (setup, _blue, _green) = two_pools().await;
+    let old = "[policies.old.config]\nrules = []\notherwise = \"green\"\n";
+    let host = setup.config(old).policy("old", plugins::BY_HEADER).start().await;
+    let text = std::fs::read_to_string(host.config_path()).unwrap();
+    let green = text.find("[pools.green]").unwrap();
+    let after = text[green..].find("[vips").unwrap() + green;
+    std::fs::write(host.config_path(), format!("{}{}", &text[..green], &text[after..])).unwrap();
+    until("the edit serves", || host.current() == 2).await;
+}

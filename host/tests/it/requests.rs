@@ -297,3 +297,82 @@ async fn leaving_lets_requests_in_flight_end() {
     assert_eq!(Answer::of(answer).await.body, "begun, ended");
     assert!(left.await.unwrap(), "everybody left in time");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_may_take_longer_than_an_answer_may() {
+    let member = Member::echoing().await;
+    let host = Host::with()
+        .pool_at("blue", &[member.address], "response_timeout = \"150ms\"")
+        .vip("web", "pool = \"blue\"")
+        .start()
+        .await;
+    let (feed, body) = fed();
+    let sending = tokio::spawn(send(host.address(), Request::post("/").header("host", "a").body(body).unwrap()));
+    for piece in ["a", "b", "c", "d", "e", "f"] {
+        // The client's own pace: each piece within the limit, all of them beyond it.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        feed.send(piece).await.unwrap();
+    }
+    drop(feed);
+    let answer = Answer::of(sending.await.unwrap()).await;
+    assert!(answer.status == 200 && answer.body.ends_with("\nabcdef"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_coding_is_refused_in_both_directions() {
+    let (host, _member) = echo_host().await;
+    let request = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
+    let answer = send_raw(host.address(), request).await;
+    assert!(answer.starts_with("HTTP/1.1 501 "), "{answer}");
+
+    let member = Member::raw(b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n").await;
+    let host = Host::with().pool("blue", &[&member]).vip("web", "pool = \"blue\"").start().await;
+    assert_eq!(host.get("/", &[]).await.status, 502);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_without_a_length_arrives_whatever_the_method() {
+    let (host, _member) = echo_host().await;
+    for method in ["GET", "DELETE", "POST"] {
+        let request = format!(
+            "{method} / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
+        );
+        let answer = send_raw(host.address(), request.as_bytes()).await;
+        assert!(answer.contains("\n\nbody"), "{method}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_of_http_1_0_does_not_end_the_clients_connection() {
+    let member = Member::raw(b"HTTP/1.0 200 OK\r\ncontent-length: 3\r\n\r\nold").await;
+    let host = Host::with().pool("blue", &[&member]).vip("web", "pool = \"blue\"").start().await;
+    let both = "GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let answers = send_raw(host.address(), both.as_bytes()).await;
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_breaks_off_is_not_its_members_failure() {
+    let (host, _member) = echo_host().await;
+    let mut stream = TcpStream::connect(host.address()).await.unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").await.unwrap();
+    until("the request is under way", || host.app().switch.current.get().flights.in_flight() == 1).await;
+    drop(stream);
+    until("the flight ends", || host.app().switch.current.get().flights.in_flight() == 0).await;
+    let (_, pools) = host.control("GET", "/v1/pools", "").await;
+    assert_eq!((&pools[0]["errors"], &pools[0]["members"][0]["failures"]), (&0.into(), &0.into()), "{pools}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_closes_every_connection_is_a_502() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host =
+        Host::with().pool_at("blue", &[listener.local_addr().unwrap()], "").vip("web", "pool = \"blue\"").start().await;
+    let closing = tokio::spawn(async move {
+        loop {
+            drop(listener.accept().await.unwrap());
+        }
+    });
+    assert_eq!(host.get("/", &[]).await.status, 502);
+    closing.abort();
+}

@@ -103,19 +103,28 @@ impl PolicyFolder {
     async fn take_in(&mut self) {
         for Arrived { name, bytes } in self.arrived() {
             let digest = Digest::of(&bytes);
-            let origin = origin(&name);
-            let seen = seen(&name, digest);
-            match admit(Candidate { name: name.clone(), bytes }, &self.switch.compiler, &self.switch.store).await {
-                Ok(compiled) => {
-                    self.switch.admitted(compiled);
-                    let change = Change::Build { name: name.clone(), digest, config: None };
-                    if self.switch.activate(change, &origin, vec![seen]).await.is_ok() {
-                        self.read.insert(name, digest);
-                    }
-                }
-                Err(rejection) => {
-                    self.switch.refuse(&origin, &format!("policy `{name}` {}", with_causes(&rejection)));
-                }
+            match self.take_in_one(&name, bytes, digest).await {
+                Ok(()) => drop(self.read.insert(name, digest)),
+                // The host could not look, for now: as if the file had not been seen.
+                Err(Again(true)) => drop(self.files.remove(&name)),
+                Err(Again(false)) => {}
+            }
+        }
+    }
+
+    async fn take_in_one(&self, name: &str, bytes: Bytes, digest: Digest) -> Result<(), Again> {
+        let origin = origin(name);
+        let candidate = Candidate { name: name.to_owned(), bytes };
+        match admit(candidate, &self.switch.compiler, &self.switch.store).await {
+            Ok(compiled) => {
+                self.switch.admitted(compiled);
+                let change = Change::Build { name: name.to_owned(), digest, config: None };
+                let activated = self.switch.activate(change, &origin, vec![seen(name, digest)]).await;
+                activated.map(drop).map_err(|refusal| Again(refusal.is_passing()))
+            }
+            Err(rejection) => {
+                self.switch.refuse(&origin, &format!("policy `{name}` {}", with_causes(&rejection)));
+                Err(Again(rejection.is_ours()))
             }
         }
     }
@@ -213,7 +222,9 @@ impl PolicyFolder {
                     | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)),
                 paths,
                 ..
-            }) => self.closed.extend(paths),
+            }) => {
+                self.closed.extend(paths.into_iter().filter(|path| path.extension().is_some_and(|end| end == "wasm")))
+            }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the policy folder's events are not whole; looking at everything"),
         }
@@ -223,6 +234,9 @@ impl PolicyFolder {
 fn origin(name: &str) -> Origin {
     Origin { door: Door::Folder, who: "policy folder".into(), why: format!("{name}{SUFFIX} changed") }
 }
+
+/// A file that was not taken in, and whether to try it again as it is.
+struct Again(bool);
 
 /// What the journal is told of a file that was taken in.
 pub fn seen(name: &str, digest: Digest) -> Seen {

@@ -10,6 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::instance::Inputs;
 use super::limits::Meter;
+use super::log::LogBudget;
 use super::wasi;
 use crate::policy::text;
 use crate::proxy::head::Head;
@@ -23,9 +24,6 @@ bindgen!({
 pub(in crate::policy) use self::switchback::policy::types::{Field, Response, Route};
 use self::switchback::policy::{host, types};
 
-/// Lines one call may log; the rest is counted and dropped, so that a guest cannot fill a disk.
-const LOG_LINES_MAX: u32 = 16;
-
 /// What the host keeps for one instance.
 pub(super) struct Guest {
     pub(super) policy: Box<str>,
@@ -34,22 +32,23 @@ pub(super) struct Guest {
     pub(super) head: Option<Head>,
     pub(super) inputs: Inputs,
     random_state: u64,
-    log_lines: u32,
+    log: LogBudget,
     table: ResourceTable,
     wasi: WasiCtx,
 }
 
 impl Guest {
     pub(super) fn new(policy: &str, meter: Meter) -> Self {
+        let log = LogBudget::default();
         Self {
             policy: policy.into(),
             meter,
             head: None,
             inputs: Inputs::default(),
             random_state: 0,
-            log_lines: 0,
             table: ResourceTable::new(),
-            wasi: wasi::nothing(policy),
+            wasi: wasi::nothing(policy, &log),
+            log,
         }
     }
 
@@ -58,7 +57,7 @@ impl Guest {
         self.head = head;
         self.random_state = inputs.seed;
         self.inputs = inputs;
-        self.log_lines = 0;
+        self.log.renew();
     }
 
     /// SplitMix64 (Steele, Lea, Flood 2014): equal seeds give equal sequences, on every machine.
@@ -154,8 +153,7 @@ impl types::HostRequest for Guest {
 
 impl host::Host for Guest {
     fn log(&mut self, level: host::Level, message: String) {
-        self.log_lines += 1;
-        if self.log_lines > LOG_LINES_MAX {
+        if !self.log.spend() {
             return;
         }
         let (policy, message) = (&*self.policy, text::printable(&message));

@@ -9,36 +9,41 @@ use std::time::Duration;
 
 use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
-use super::limits::MEMORY_BYTES_MAX;
+use super::limits::{CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 
 /// One tick of the epoch: the resolution of a policy's deadline.
 pub const TICK: Duration = Duration::from_millis(1);
 
-/// Live instances the host can hold at once: policies kept x workers, and then plenty. Address space, not memory.
-const INSTANCES_MAX: u32 = 512;
+/// Instances that one worker can hold: distinct policies of the releases that are kept ready. Address space, not memory.
+const INSTANCES_PER_WORKER: u32 = 64;
+
+/// Instances there is room for at least.
+const INSTANCES_MIN: u32 = 512;
 
 /// A wasmtime engine with the settings every policy is compiled for and runs under.
 #[derive(Clone)]
 pub struct Engine(wasmtime::Engine);
 
 impl Engine {
-    /// An engine that runs policies.
+    /// An engine that runs policies on this many workers.
     ///
     /// Falls back to the slower on-demand allocator where the address space that pooling reserves is not to be had
     /// (`ulimit -v`, strict overcommit).
     ///
     /// # Errors
     /// When this machine cannot run the compiled code of any policy.
-    pub fn new() -> wasmtime::Result<Self> {
+    pub fn new(workers: usize) -> wasmtime::Result<Self> {
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        let instances = workers.saturating_mul(INSTANCES_PER_WORKER).max(INSTANCES_MIN);
         let mut pool = PoolingAllocationConfig::new();
-        pool.total_component_instances(INSTANCES_MAX)
-            .total_core_instances(INSTANCES_MAX * 4)
-            .total_memories(INSTANCES_MAX)
-            .total_tables(INSTANCES_MAX * 2)
-            .max_memories_per_component(2)
-            .max_tables_per_component(4)
-            .max_core_instances_per_component(8)
-            .table_elements(20_000)
+        pool.total_component_instances(instances)
+            .total_core_instances(instances * 4)
+            .total_memories(instances)
+            .total_tables(instances * 2)
+            .max_memories_per_component(MEMORIES_MAX as u32)
+            .max_tables_per_component(TABLES_MAX as u32)
+            .max_core_instances_per_component(CORE_INSTANCES_MAX as u32)
+            .table_elements(TABLE_ELEMENTS_MAX)
             .max_memory_size(MEMORY_BYTES_MAX)
             .linear_memory_keep_resident(256 * 1024)
             .table_keep_resident(64 * 1024);

@@ -42,6 +42,8 @@ pub struct Instance {
     store: Store<Guest>,
     exports: contract::Policy,
     deadline: Duration,
+    /// How many its manifest names.
+    pools: usize,
 }
 
 impl Instance {
@@ -55,7 +57,6 @@ impl Instance {
         limits: &Limits,
         config: &str,
         pools: &[String],
-        inputs: Inputs,
     ) -> Result<(Self, Manifest), Fault> {
         let mut store = Store::new(artifact.engine(), Guest::new(policy, Meter::new(limits)));
         store.limiter(|guest| &mut guest.meter);
@@ -65,7 +66,7 @@ impl Instance {
         // Before instantiation: a component's start function is guest code too.
         let ticks = store.data_mut().meter.start(limits.configure_deadline());
         store.set_epoch_deadline(ticks);
-        store.data_mut().begin(None, inputs);
+        store.data_mut().begin(None, Inputs { now_nanos: crate::time::wall_nanos(), ..Inputs::default() });
         let exports =
             artifact.instantiate(&mut store).map_err(|error| fault(&error, &store, limits.configure_deadline()))?;
         let manifest = exports
@@ -74,7 +75,7 @@ impl Instance {
             .map_err(|reason| Fault::Refused(text::printable(&reason).into_owned()))?;
         let manifest =
             Manifest { description: text::printable(&manifest.description).into_owned(), pools: manifest.pools };
-        Ok((Self { store, exports, deadline: limits.deadline }, manifest))
+        Ok((Self { store, exports, deadline: limits.deadline, pools: manifest.pools.len() }, manifest))
     }
 
     /// Asks for one decision. The head is lent to the guest and comes back, whatever happens.
@@ -89,7 +90,7 @@ impl Instance {
         let decision = self.exports.call_decide(&mut self.store, Resource::new_borrow(0));
         let head = self.store.data_mut().head.take().expect("the head stays with the guest for the whole call");
         let answer = match decision {
-            Ok(contract::Decision::Route(route)) => answer::route(route),
+            Ok(contract::Decision::Route(route)) => answer::route(route, self.pools),
             Ok(contract::Decision::Respond(response)) => answer::response(response),
             Err(error) => Err(fault(&error, &self.store, self.deadline)),
         };
@@ -105,6 +106,9 @@ impl fmt::Debug for Instance {
 
 /// Says in our words why a call ended.
 fn fault(error: &wasmtime::Error, store: &Store<Guest>, deadline: Duration) -> Fault {
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return Fault::NoRoom;
+    }
     let meter = &store.data().meter;
     if meter.overran() {
         return Fault::Overran { deadline };

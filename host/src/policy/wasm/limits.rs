@@ -15,11 +15,19 @@ use crate::policy::Limits;
 pub(super) const MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Elements over all tables of an instance. A Rust guest has a few dozen, a JavaScript engine some thousands.
-const TABLE_ELEMENTS_MAX: usize = 20_000;
+pub(super) const TABLE_ELEMENTS_MAX: usize = 20_000;
+
+/// Core instances, tables and memories of one component: an adapter and its guest have two or three of each.
+pub(super) const CORE_INSTANCES_MAX: usize = 8;
+pub(super) const TABLES_MAX: usize = 4;
+pub(super) const MEMORIES_MAX: usize = 2;
 
 /// Counts what an instance takes, and remembers what it was denied.
 pub(super) struct Meter {
     memory_bytes_max: usize,
+    /// Over all its memories.
+    memory_bytes: usize,
+    table_elements: usize,
     /// Memory it asked for and did not get; a trap soon after is then explained by it.
     denied_bytes: Option<usize>,
     half_deadline: Duration,
@@ -33,6 +41,8 @@ impl Meter {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             memory_bytes_max: limits.memory_bytes.min(MEMORY_BYTES_MAX),
+            memory_bytes: 0,
+            table_elements: 0,
             denied_bytes: None,
             half_deadline: limits.deadline / 2,
             overtime_since: None,
@@ -78,16 +88,36 @@ impl Meter {
 }
 
 impl ResourceLimiter for Meter {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _max: Option<usize>) -> wasmtime::Result<bool> {
-        let granted = desired <= self.memory_bytes_max;
-        if !granted {
-            self.denied_bytes = Some(desired);
+    fn memory_growing(&mut self, current: usize, desired: usize, _max: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        let granted = total <= self.memory_bytes_max;
+        if granted {
+            self.memory_bytes = total;
+        } else {
+            self.denied_bytes = Some(total);
         }
         Ok(granted)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _max: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX)
+    fn table_growing(&mut self, current: usize, desired: usize, _max: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.table_elements.saturating_add(desired.saturating_sub(current));
+        let granted = total <= TABLE_ELEMENTS_MAX;
+        if granted {
+            self.table_elements = total;
+        }
+        Ok(granted)
+    }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
     }
 }
 

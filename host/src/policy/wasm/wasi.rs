@@ -20,11 +20,12 @@ use wasmtime_wasi::p2::{
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiView};
 
 use super::contract::Guest;
+use super::log::LogBudget;
 use crate::policy::text;
 
 /// A context that grants nothing but two output streams into the log.
-pub(super) fn nothing(policy: &str) -> WasiCtx {
-    WasiCtxBuilder::new().stdout(LogStream::new(policy)).stderr(LogStream::new(policy)).build()
+pub(super) fn nothing(policy: &str, log: &LogBudget) -> WasiCtx {
+    WasiCtxBuilder::new().stdout(LogStream::new(policy, log)).stderr(LogStream::new(policy, log)).build()
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
@@ -255,11 +256,12 @@ impl Guest {
 #[derive(Clone)]
 struct LogStream {
     policy: Box<str>,
+    log: LogBudget,
 }
 
 impl LogStream {
-    fn new(policy: &str) -> Self {
-        Self { policy: policy.into() }
+    fn new(policy: &str, log: &LogBudget) -> Self {
+        Self { policy: policy.into(), log: log.clone() }
     }
 }
 
@@ -281,6 +283,9 @@ impl StdoutStream for LogStream {
 
 impl OutputStream for LogStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if !self.log.spend() {
+            return Ok(());
+        }
         let message = String::from_utf8_lossy(&bytes);
         tracing::info!(target: "policy", policy = &*self.policy, "{}", text::printable(message.trim_end()));
         Ok(())

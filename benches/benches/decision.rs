@@ -7,7 +7,7 @@ use switchback_benches::{ALL_HEADERS, TWO_LOOKUPS, browser, engine, staged};
 use switchback_plugins as plugins;
 
 fn live(criterion: &mut Criterion, name: &str, policy: &Policy) {
-    let mut instance = policy.instance(Inputs::default()).expect("it was staged");
+    let mut instance = policy.instance().expect("it was staged");
     let mut head = Some(browser());
     criterion.bench_function(name, |bench| {
         bench.iter(|| {
@@ -31,7 +31,7 @@ fn decision(criterion: &mut Criterion) {
         bench.iter_batched(
             browser,
             |head| {
-                let mut instance = policy.instance(Inputs::default()).expect("it was staged");
+                let mut instance = policy.instance().expect("it was staged");
                 instance.decide(head, Inputs::default()).1.expect("it decides")
             },
             BatchSize::SmallInput,

@@ -40,7 +40,7 @@
 //!
 //! [dependencies]
 //! serde = "1"
-//! switchback-policy = "0.1"
+//! switchback-policy = { path = "../switchback/guest-sdk" } # where this repository is; or `git = "..."`
 //! ```
 //!
 //! `cargo build --release --target wasm32-unknown-unknown`, and the file under `target/wasm32-unknown-unknown/release`

@@ -79,6 +79,17 @@ pub struct PolicySpec {
     pub limits: Limits,
 }
 
+impl VipSpec {
+    /// The pools it names.
+    pub fn pools(&self) -> impl Iterator<Item = &str> {
+        let decider = match &self.decider {
+            DeciderSpec::Pool(pool) => Some(pool.as_str()),
+            DeciderSpec::Policy(_) => None,
+        };
+        decider.into_iter().chain(self.fallback.as_deref())
+    }
+}
+
 impl Spec {
     /// Names the content.
     pub fn digest(&self) -> Digest {

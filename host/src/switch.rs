@@ -156,10 +156,6 @@ impl Switch {
         let number = loop {
             let trail = self.trail();
             let number = trail.current();
-            // The ones before stand behind it: as the second rung of its ladder, and as the target of `back`.
-            for before in trail.reach(2).into_iter().filter(|step| *step < number).rev() {
-                let _ = self.make_ready(before).await;
-            }
             let Err(refusal) = self.make_ready(number).await else { break number };
             let why = format!("r{number} cannot be resumed: {}", activate::with_causes(&refusal));
             self.refuse(&Origin::host(""), &why);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::compile::{CompileError, Compiled, Compiler, blocking};
 use super::stage::{StageError, stage};
 use super::validate::{Candidate, Invalid, Validated, validate};
-use super::{Build, Policy};
+use super::{Build, Fault, Policy};
 use crate::store::{Store, StoreError};
 
 /// Why a candidate did not become a policy. The reason is the policy's, unless [`Rejection::Store`] says it is ours.
@@ -28,7 +28,13 @@ pub enum Rejection {
 impl Rejection {
     /// Whether it says nothing about the policy: the host could not look, for now.
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Compile(CompileError::Child(_)))
+        match self {
+            Self::Store(_) | Self::Compile(CompileError::Child(_)) => true,
+            Self::Stage(StageError::Configure(fault) | StageError::Probe { fault, .. }) => {
+                matches!(fault, Fault::NoRoom)
+            }
+            Self::Invalid(_) | Self::Compile(_) | Self::Stage(_) => false,
+        }
     }
 }
 

@@ -51,7 +51,10 @@ async fn carry(
     };
     let (pool, mut route) = match decision {
         Decision::Pool(pool, route) => (pool, route),
-        Decision::Respond(respond) => return Ok(by_policy(respond, id)),
+        Decision::Respond(respond) => {
+            tracing::debug!(exchange = %id, vip = head.vip(), reason = respond.reason, "answered by the policy");
+            return Ok(by_policy(respond, id));
+        }
         Decision::Undecided => return Err(Error::Undecided(head.vip().to_owned())),
     };
 
@@ -126,6 +129,7 @@ async fn send(
 }
 
 /// What is left of a request that was not answered.
+#[allow(clippy::large_enum_variant, reason = "moved once; a box would be an allocation")]
 enum Unsent {
     /// All of it: nothing was sent.
     Whole(Request<RequestBody>, hyper::Error),

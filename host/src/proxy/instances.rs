@@ -64,6 +64,8 @@ impl Instances {
             Some(instance) => instance,
             None => match policy.instance() {
                 Ok(instance) => instance,
+                // Not its fault, and over as soon as others are let go.
+                Err(Fault::NoRoom) => return (head, Asked::Failed(Fault::NoRoom)),
                 Err(fault) => {
                     slot.rest();
                     return (head, Asked::Failed(fault));

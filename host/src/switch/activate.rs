@@ -45,7 +45,7 @@ impl Switch {
             return Ok(Receipt::unchanged(origin, &current));
         }
 
-        let policies = self.stage(&spec).await?;
+        let policies = self.stage(&spec, Some(&current.spec)).await?;
         let release = Release::new(number, spec.clone(), policies, &current.policies, &self.ground);
         let release = Arc::new(release.map_err(ChangeError::from)?);
         self.open_listeners(&release)?;

@@ -138,11 +138,18 @@ fn merge(before: &Desired, now: Desired, spec: &mut Spec) {
             policies.entry(name).or_default().digest = digest;
         }
     }
-    *spec = Spec { vips, pools: merge_entries(&before.pools, now.pools, &spec.pools), policies };
+    let mut pools = merge_entries(&before.pools, now.pools.clone(), &spec.pools);
+    // A pool that was gone back from is wanted again when something new names it.
+    for pool in vips.values().flat_map(VipSpec::pools) {
+        if let Some(wanted) = now.pools.get(pool).filter(|_| !pools.contains_key(pool)) {
+            pools.insert(pool.to_owned(), wanted.clone());
+        }
+    }
+    *spec = Spec { vips, pools, policies };
 }
 
-/// One kind of entries: those that the file says anew are the file's, those it says as before are as they serve, and
-/// those it never said stay.
+/// One kind of entries: those that the file says anew are the file's, those it says as before are as they serve (or do
+/// not, when they were gone back from), and those it never said stay.
 fn merge_entries<T: Clone + PartialEq>(
     before: &BTreeMap<String, T>,
     now: BTreeMap<String, T>,
@@ -151,9 +158,10 @@ fn merge_entries<T: Clone + PartialEq>(
     let never_said = serves.iter().filter(|(name, _)| !before.contains_key(*name) && !now.contains_key(*name));
     let mut merged: BTreeMap<_, _> = never_said.map(|(name, entry)| (name.clone(), entry.clone())).collect();
     for (name, entry) in now {
-        let as_before = before.get(&name) == Some(&entry);
-        let entry = serves.get(&name).filter(|_| as_before).cloned().unwrap_or(entry);
-        merged.insert(name, entry);
+        let wanted = if before.get(&name) == Some(&entry) { serves.get(&name).cloned() } else { Some(entry) };
+        if let Some(entry) = wanted {
+            merged.insert(name, entry);
+        }
     }
     merged
 }
@@ -202,6 +210,21 @@ mod tests {
         edited.pools.get_mut("green").unwrap().connect_timeout *= 2;
         let spec = Change::File { before: Some(slow), now: edited.clone() }.apply(first.clone()).unwrap();
         assert_eq!((&spec.pools["blue"], &spec.pools["green"]), (&first.pools["blue"], &edited.pools["green"]));
+    }
+
+    #[test]
+    fn an_entry_that_was_gone_back_from_returns_only_when_something_new_names_it() {
+        let first = Change::File { before: None, now: desired("blue") }.apply(Spec::default()).unwrap();
+        let mut more = desired("blue");
+        more.pools.insert("red".into(), PoolSpec::default());
+        more.vips.insert("docs".into(), more.vips["shop"].clone());
+        // Gone back from: `first` serves. A comment is edited.
+        let spec = Change::File { before: Some(more.clone()), now: more.clone() }.apply(first.clone()).unwrap();
+        assert_eq!(spec, first);
+        let mut edited = more.clone();
+        edited.vips.get_mut("shop").unwrap().decider = pool("red");
+        let spec = Change::File { before: Some(more), now: edited }.apply(first).unwrap();
+        assert_eq!((decider(&spec), spec.pools.len(), spec.vips.len()), (pool("red"), 3, 1));
     }
 
     #[test]

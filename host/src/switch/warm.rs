@@ -17,13 +17,13 @@ impl Switch {
     /// Stages every policy of a release. One that is staged already, for another release, is taken as it is: its
     /// instances are warm.
     ///
-    /// A policy that no vip asks and that this change does not bring does not stand in its way: it is left out until
-    /// somebody needs it.
-    pub(super) async fn stage(&self, spec: &Spec) -> Result<Policies, Refusal> {
-        let current = self.current.get();
+    /// A policy that no vip asks does not stand in the way: it is left out until somebody needs it. But one that differs
+    /// from what it was in `from`, the release that is changed, is what the change brings: it must be fit.
+    pub(super) async fn stage(&self, spec: &Spec, from: Option<&Spec>) -> Result<Policies, Refusal> {
         let must = |name: &str, policy: &PolicySpec| {
             let asked = DeciderSpec::Policy(name.to_owned());
-            spec.vips.values().any(|vip| vip.decider == asked) || current.spec.policies.get(name) != Some(policy)
+            let brought = from.is_some_and(|from| from.policies.get(name) != Some(policy));
+            brought || spec.vips.values().any(|vip| vip.decider == asked)
         };
         let known: Vec<Arc<Policy>> =
             self.state().ready.values().flat_map(|release| release.policies.values().cloned()).collect();
@@ -120,15 +120,25 @@ impl Switch {
             return Ok(());
         }
         let spec = self.journal.release(number).await?.ok_or(Refusal::NoSuchRelease(number))?;
-        let policies = self.stage(&spec).await?;
-        let before = self.trail().before(number);
-        let previous =
-            before.and_then(|before| self.state().ready.get(&before).map(|release| release.policies.clone()));
-        let release = Release::new(number, spec.into(), policies, &previous.unwrap_or_default(), &self.ground);
+        let policies = self.stage(&spec, None).await?;
+        let previous = match self.trail().before(number) {
+            Some(before) => self.policies_of(before).await.unwrap_or_default(),
+            None => Policies::new(),
+        };
+        let release = Release::new(number, spec.into(), policies, &previous, &self.ground);
         let release = Arc::new(release.map_err(super::change::ChangeError::from)?);
         self.warm(&release).await;
         self.state().ready.insert(number, release);
         Ok(())
+    }
+
+    /// The policies of a release, be it ready or not: the second rung of the one after it.
+    async fn policies_of(&self, number: u64) -> Result<Policies, Refusal> {
+        if let Some(ready) = self.ready_release(number) {
+            return Ok(ready.policies.clone());
+        }
+        let spec = self.journal.release(number).await?.ok_or(Refusal::NoSuchRelease(number))?;
+        self.stage(&spec, None).await
     }
 
     /// Makes ready what is within reach of the current release, the nearest first, and lets go of what is not.

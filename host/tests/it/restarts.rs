@@ -144,6 +144,41 @@ async fn the_ladder_is_whole_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_ladder_is_whole_two_steps_back_after_a_restart() {
+    let (blue, green) = (Member::named("blue").await, Member::named("green").await);
+    let setup = Host::with().pool("blue", &[&blue]).pool("green", &[&green]).vip("web", "policy = \"web\"");
+    let mut host = setup.policy("web", plugins::CANARY).start().await;
+    host.activate_from_folder("web", plugins::faulty::TRAP).await;
+    host.control("PUT", "/v1/policies/one", plugins::CANARY.to_vec()).await;
+    host.control("PUT", "/v1/policies/two", plugins::CANARY.to_vec()).await;
+    host.restart().await;
+    host.control("POST", "/v1/back", "").await;
+    host.control("POST", "/v1/back", "").await;
+    assert_eq!(host.current(), 2);
+    for _ in 0..60 {
+        assert_eq!(host.get("/", &[]).await.status, 200);
+    }
+    let (_, status) = host.control("GET", "/v1/status", "").await;
+    assert!(status["vips"][0]["by_previous"].as_u64().unwrap() > 0, "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_policy_that_nobody_asks_does_not_stop_a_resume() {
+    let (blue, green) = (Member::named("blue").await, Member::named("green").await);
+    let mut host =
+        Host::with().pool("blue", &[&blue]).pool("green", &[&green]).vip("web", "pool = \"blue\"").start().await;
+    host.control("PUT", "/v1/policies/unused", plugins::CANARY.to_vec()).await;
+    host.stop().await;
+    for folder in ["blobs", "compiled"] {
+        for file in std::fs::read_dir(host.state_path().join(folder)).unwrap() {
+            std::fs::write(file.unwrap().path(), "lost").unwrap();
+        }
+    }
+    host.restart().await;
+    assert_eq!((host.current(), &*host.get("/", &[]).await.body), (2, "blue"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_release_that_cannot_be_made_again_is_passed_over_for_the_one_before() {
     let (blue, green) = (Member::named("blue").await, Member::named("green").await);
     let setup = Host::with().pool("blue", &[&blue]).pool("green", &[&green]);

@@ -7,7 +7,6 @@ use std::path::Path;
 use criterion::{Criterion, criterion_group, criterion_main};
 use switchback::app::App;
 use switchback::config::Config;
-use switchback::digest::Digest;
 use switchback::spec::DeciderSpec;
 use switchback::store::journal::Door;
 use switchback::switch::change::Change;
@@ -63,17 +62,15 @@ fn switch(criterion: &mut Criterion) {
         });
     });
 
-    let engine = switchback_benches::engine();
-    let canary = switchback_benches::compiled(&engine, plugins::CANARY);
-    let mut number = 0_u64;
-    criterion.bench_function("switch/another build, compiled before", |bench| {
+    let canary = switchback_benches::compiled(&switchback_benches::engine(), plugins::CANARY);
+    let digest = canary.digest;
+    app.switch.admitted(canary);
+    let mut percent = 0;
+    criterion.bench_function("switch/a policy told something else", |bench| {
         bench.iter(|| {
-            number += 1;
-            let mut build = canary.clone();
-            build.digest = Digest::of(&number.to_le_bytes());
-            let digest = build.digest;
-            app.switch.admitted(build);
-            activate(Change::Build { name: "canary".into(), digest, config: None })
+            percent = (percent + 1) % 100;
+            let config = Some(format!("{{\"percent\": {percent}}}"));
+            activate(Change::Build { name: "canary".into(), digest, config })
         });
     });
     runtime.block_on(app.leave());

@@ -168,20 +168,3 @@ pub enum Fault {
     #[error(transparent)]
     Answer(#[from] answer::Nonsense),
 }
-
-impl Fault {
-    /// One word for metrics and the journal.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Overran { .. } => "overran",
-            Self::Memory { .. } => "memory",
-            Self::StackOverflow => "stack",
-            Self::Trapped { .. } => "trapped",
-            Self::Refused(_) => "refused",
-            Self::Fickle => "fickle",
-            Self::Resting => "resting",
-            Self::NoRoom => "no_room",
-            Self::Answer(_) => "answer",
-        }
-    }
-}

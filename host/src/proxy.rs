@@ -20,4 +20,5 @@ pub mod headers;
 pub mod request_body;
 pub mod response;
 pub mod error;
+pub mod log_budget;
 pub mod per_worker;

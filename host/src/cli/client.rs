@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::control::auth::X_WHO;
+use crate::control::auth::{SOCKET_HOST, X_WHO};
 use crate::control::error::ErrorBody;
 use crate::store::{SOCKET_FILE, TOKEN_FILE};
 
@@ -61,7 +61,7 @@ impl Client {
         let stream = UnixStream::connect(&socket).await.map_err(|error| Unreachable(socket, error))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let mut request = Request::builder().method(method.clone()).uri(path).header(HOST, "switchback");
+        let mut request = Request::builder().method(method.clone()).uri(path).header(HOST, SOCKET_HOST);
         if method != Method::GET {
             request = request.header(X_WHO, who()).header(AUTHORIZATION, format!("Bearer {}", self.token()?));
         }

@@ -1,7 +1,9 @@
 //! Who may change something: whoever holds the token.
 
+use std::net::IpAddr;
+
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -16,11 +18,24 @@ use crate::switch::receipt::Origin;
 /// The name of whoever asks, for the history. Claimed, not proved: the token is what counts.
 pub const X_WHO: HeaderName = HeaderName::from_static("x-switchback-who");
 
+/// What the command line says in Host: on a Unix socket there is no name.
+pub const SOCKET_HOST: &str = "switchback";
+
 /// Lets a request pass that carries `Authorization: Bearer TOKEN` (RFC 6750, 2.1).
 pub(super) async fn require_token(State(api): State<Api>, request: Request, next: Next) -> Result<Response, ApiError> {
     let given = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
     let given = given.and_then(|value| value.strip_prefix(b"Bearer ")).ok_or(ApiError::NoToken)?;
     if bool::from(given.ct_eq(api.token.as_bytes())) { Ok(next.run(request).await) } else { Err(ApiError::WrongToken) }
+}
+
+/// Refuses what a web page could ask: a page of another site reaches a loopback address under a name of its own (DNS
+/// rebinding), and the browser says which.
+pub(super) async fn require_local_name(request: Request, next: Next) -> Result<Response, ApiError> {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let literal = name.trim_start_matches('[').trim_end_matches(']');
+    let is_local = [SOCKET_HOST, "localhost"].contains(&name) || literal.parse::<IpAddr>().is_ok();
+    if is_local { Ok(next.run(request).await) } else { Err(ApiError::StrangeHost) }
 }
 
 /// Where a change that came through the API is from.

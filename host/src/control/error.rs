@@ -17,6 +17,9 @@ pub enum ApiError {
         "this changes something and needs the token: `Authorization: Bearer TOKEN`, the token is in `control.token` in the state folder"
     )]
     NoToken,
+    /// The request was meant for another host.
+    #[error("Host must be an IP address or `localhost`")]
+    StrangeHost,
     /// Another token came.
     #[error("that is not the token")]
     WrongToken,
@@ -48,6 +51,7 @@ impl ApiError {
         match self {
             Self::NoToken => (StatusCode::UNAUTHORIZED, "no_token"),
             Self::WrongToken => (StatusCode::FORBIDDEN, "wrong_token"),
+            Self::StrangeHost => (StatusCode::MISDIRECTED_REQUEST, "strange_host"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::NotFound(_) | Self::Refused(Refusal::NoSuchRelease(_)) => (StatusCode::NOT_FOUND, "not_found"),
             Self::Refused(Refusal::NowhereToGo(_) | Refusal::Overtaken(_)) => (StatusCode::CONFLICT, "conflict"),

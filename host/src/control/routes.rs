@@ -22,7 +22,7 @@ use axum::routing::{get, post, put};
 use serde::Deserialize;
 
 use super::Api;
-use super::auth::{origin, require_token};
+use super::auth::{origin, require_local_name, require_token};
 use super::error::ApiError;
 use super::views::{
     self, ActivateRequest, AssignRequest, History, PoolView, ReleaseView, Status, StepRequest, VipView,
@@ -63,6 +63,7 @@ pub(super) fn all(api: Api) -> Router {
         .route("/v1/pools", get(pools))
         .merge(changing)
         .fallback(async || ApiError::NotFound("there is no such route".into()))
+        .layer(middleware::from_fn(require_local_name))
         .with_state(api)
 }
 

@@ -9,6 +9,7 @@ use hyper::{Response, StatusCode};
 
 use super::exchange::ExchangeId;
 use super::headers::X_REQUEST_ID;
+use super::log_budget::LogBudget;
 use super::response::Body;
 
 /// Why a request was not served by a member.
@@ -101,13 +102,13 @@ impl Error {
     }
 
     /// The answer to the client, and a line in the log.
-    pub fn respond(&self, id: &ExchangeId) -> Response<Body> {
+    pub fn respond(&self, id: &ExchangeId, log: &LogBudget) -> Response<Body> {
         let status = self.status();
-        if status.is_server_error() {
-            let cause = std::error::Error::source(self).map(ToString::to_string).unwrap_or_default();
-            tracing::warn!(exchange = %id, status = status.as_u16(), cause, "{self}");
-        } else {
+        if !status.is_server_error() {
             tracing::debug!(exchange = %id, status = status.as_u16(), "{self}");
+        } else if let Some(left_out) = log.spend() {
+            let cause = std::error::Error::source(self).map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(exchange = %id, status = status.as_u16(), cause, left_out, "{self}");
         }
         let text = format!("{} {}: {}\nrequest {id}\n", status.as_u16(), reason(status), self.public());
         let mut response = Response::new(Body::full(text));

@@ -27,7 +27,7 @@ const TRIES_MAX: usize = 3;
 /// Takes a request all the way: to a member and back, or to an answer of our own.
 pub async fn forward(worker: &Rc<Worker>, client: &Client, request: Request<Incoming>) -> Response<Body> {
     let id = worker.ids.next();
-    carry(worker, client, id, request).await.unwrap_or_else(|error| error.respond(&id))
+    carry(worker, client, id, request).await.unwrap_or_else(|error| error.respond(&id, &worker.log))
 }
 
 async fn carry(

@@ -89,7 +89,10 @@ impl HttpBody for Body {
                     // hyper breaks off the connection to the client, by which it can tell that this is not all.
                     Some(Err(error)) => {
                         body.use_of_member.0.fail();
-                        tracing::warn!(member = %body.use_of_member.0.address, %error, "a member's answer broke off");
+                        if let Some(left_out) = body.worker.log.spend() {
+                            let member = body.use_of_member.0.address;
+                            tracing::warn!(%member, %error, left_out, "a member's answer broke off");
+                        }
                     }
                     Some(Ok(_)) => {}
                 }

@@ -21,6 +21,7 @@ use super::exchange::ExchangeIds;
 use super::head::Head;
 use super::instances::{Asked, Instances};
 use super::listener;
+use super::log_budget::LogBudget;
 use super::vip::Rung;
 use crate::policy::PolicyId;
 use crate::policy::wasm::{Inputs, Instance};
@@ -42,6 +43,8 @@ pub struct Worker {
     pub ids: ExchangeIds,
     /// Where policies' failures are told.
     pub falls: mpsc::Sender<Fall>,
+    /// How often it writes to the log.
+    pub log: LogBudget,
     leaving: Cell<bool>,
     left: Notify,
     instances: RefCell<Instances>,
@@ -133,6 +136,7 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
         connector: Connector::default(),
         ids: ExchangeIds::default(),
         falls: shared.falls,
+        log: LogBudget::default(),
         leaving: Cell::new(false),
         left: Notify::new(),
         instances: RefCell::default(),

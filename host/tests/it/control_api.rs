@@ -16,7 +16,7 @@ async fn host() -> (Host, Member) {
 async fn reading_is_free_and_changing_needs_the_token() {
     let (host, _blue) = host().await;
     let ask = async |method: &str, path: &str, token: Option<&str>| {
-        let mut request = Request::builder().method(method).uri(path).header("host", "control");
+        let mut request = Request::builder().method(method).uri(path).header("host", "127.0.0.1:9876");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -34,6 +34,17 @@ async fn reading_is_free_and_changing_needs_the_token() {
     ] {
         assert_eq!(ask(method, path, None).await, 401, "{path}");
         assert_eq!(ask(method, path, Some("guess")).await, 403, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_site_cannot_read() {
+    let (host, _blue) = host().await;
+    for (name, status) in
+        [("localhost:1", 200), ("[::1]:1", 200), ("evil.example", 421), ("127.0.0.1.evil.example:1", 421)]
+    {
+        let request = Request::get("/v1/status").header("host", name).body(whole("")).unwrap();
+        assert_eq!(Answer::of(send(host.app().control, request).await).await.status, status, "{name}");
     }
 }
 

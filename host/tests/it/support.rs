@@ -94,7 +94,7 @@ impl Host {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header("host", "control")
+            .header("host", "localhost")
             .header("x-switchback-who", "tester")
             .header("authorization", format!("Bearer {token}"))
             .body(whole(body))

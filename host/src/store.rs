@@ -123,8 +123,8 @@ impl Store {
         if Digest::of(&bytes) == digest { Ok(bytes.into()) } else { Err(StoreError::Damaged(path)) }
     }
 
-    /// Removes the blobs, and the code compiled from them, that `needed` does not name. What is younger than
-    /// [`YOUNG`] stays: it may belong to a change under way, which no release names yet.
+    /// Removes the blobs, and the code compiled from them, that `needed` does not name. What is younger than ten minutes
+    /// stays: it may belong to a change under way, which no release names yet.
     pub fn keep_only(&self, needed: &std::collections::BTreeSet<Digest>) {
         let folders = ["blobs", "compiled"].map(|folder| fs::read_dir(self.root.join(folder)));
         for file in folders.into_iter().flatten().flatten().flatten() {

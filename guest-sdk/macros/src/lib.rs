@@ -17,7 +17,7 @@ use crate::signature::Signature;
 /// The function takes the request and, if it has one, its configuration, and returns anything that turns into a
 /// `Decision`:
 ///
-/// ```ignore
+/// ```text
 /// #[policy]
 /// fn decide(request: &Request, config: &Config) -> Decision { ... }
 ///

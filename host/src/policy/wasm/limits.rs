@@ -70,7 +70,8 @@ impl Meter {
                 self.overtime_since = Some(now);
                 Ok(UpdateDeadline::Continue(ticks(self.half_deadline)))
             }
-            Some(since) if now.saturating_sub(since) < self.half_deadline => Ok(UpdateDeadline::Continue(1)),
+            // A quarter of a tick is what the ticker's own wake-ups are off by: it must not cost a whole one.
+            Some(since) if now.saturating_sub(since) + TICK / 4 < self.half_deadline => Ok(UpdateDeadline::Continue(1)),
             Some(_) => {
                 self.overran = true;
                 Err(wasmtime::Trap::Interrupt.into())
@@ -121,8 +122,9 @@ impl ResourceLimiter for Meter {
     }
 }
 
+/// Whole ticks within `time`: rounded down, so that a guest is cut within its deadline and not after.
 fn ticks(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX).max(1)
+    u64::try_from(time.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX).max(1)
 }
 
 fn thread_time() -> Duration {

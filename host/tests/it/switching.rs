@@ -173,6 +173,24 @@ async fn the_journal_agrees_with_what_serves_however_changes_and_steps_meet() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn back_does_not_wait_for_the_disk_and_the_journal_catches_up() {
+    let (mut host, _blue, _green) = blue_then_green().await;
+    // Somebody else writes to the journal and does not end: for us, a disk that hangs.
+    let other = rusqlite::Connection::open(host.state_path().join("journal.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (status, receipt) = host.control("POST", "/v1/back", r#"{"why":"at night"}"#).await;
+    assert_eq!((status.as_u16(), numbers(&receipt)), (200, (2, 1)), "{receipt}");
+    assert_eq!((&receipt["durable"], &receipt["id"]), (&json!(false), &json!(null)));
+    assert_eq!(host.get("/", &[]).await.body, "blue");
+    let (_, status) = host.control("GET", "/v1/status", "").await;
+    assert_eq!((&status["current"]["number"], &status["recent"]), (&json!(1), &json!([])));
+    other.execute_batch("ROLLBACK").unwrap();
+    host.wait_for_entry("back", "at night").await;
+    host.restart().await;
+    assert_eq!((host.current(), &*host.get("/", &[]).await.body), (1, "blue"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn concurrent_changes_take_turns() {
     let (host, _blue, _green) = blue_then_green().await;
     let calls = (0..20).map(|turn| {

@@ -31,7 +31,7 @@ mod client;
 mod text;
 
 use self::client::{Client, Unreachable};
-use crate::switch::activate::with_causes;
+use crate::causes::with_causes;
 
 /// A load-balancing HTTP proxy with a back button for deployments
 #[derive(Parser)]

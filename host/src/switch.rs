@@ -11,7 +11,7 @@ pub mod back;
 pub mod warm;
 pub mod fail_back;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
@@ -21,6 +21,7 @@ use self::change::ChangeError;
 use self::receipt::{Origin, Receipt};
 use self::trail::Trail;
 use crate::digest::Digest;
+use crate::policy::PolicyId;
 use crate::policy::admit::Rejection;
 use crate::policy::compile::{Compiled, Compiler};
 use crate::proxy::listener::Listeners;
@@ -67,6 +68,13 @@ struct State {
     generation: u64,
     /// Native code of the builds that are in use, by digest.
     compiled: HashMap<Digest, Compiled>,
+}
+
+impl State {
+    /// The policies that some ready release may ask.
+    fn live(&self) -> BTreeSet<PolicyId> {
+        self.ready.values().flat_map(|release| release.live_ids()).collect()
+    }
 }
 
 /// Why nothing was switched. What serves goes on serving.
@@ -157,7 +165,7 @@ impl Switch {
             let trail = self.trail();
             let number = trail.current();
             let Err(refusal) = self.make_ready(number).await else { break number };
-            let why = format!("r{number} cannot be resumed: {}", activate::with_causes(&refusal));
+            let why = format!("r{number} cannot be resumed: {}", crate::causes::with_causes(&refusal));
             self.refuse(&Origin::host(""), &why);
             if trail.behind().is_none() {
                 return Err(refusal);
@@ -220,6 +228,22 @@ impl Switch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gives every worker an order, and waits until all have answered.
+    async fn tell_workers<T>(&self, mut order: impl FnMut(oneshot::Sender<T>) -> Order) -> Vec<T> {
+        let give = |worker: &Handle| {
+            let (answer, answered) = oneshot::channel();
+            worker.order(order(answer));
+            answered
+        };
+        let answers: Vec<_> = self.workers().iter().map(give).collect();
+        let mut answered = Vec::new();
+        for answer in answers {
+            // A worker that has ended has nothing to say.
+            answered.extend(answer.await.ok());
+        }
+        answered
+    }
+
     /// Makes `release` current. Under the state's lock, so that the journal sees switches in their order.
     fn swap(&self, state: &mut State, release: Arc<Release>) -> Swapped {
         state.generation += 1;
@@ -230,21 +254,8 @@ impl Switch {
 
     /// Follows a swap to its end: when has every worker switched, and what is left of the old release.
     async fn settle(&self, swapped: &Swapped) -> receipt::Timing {
-        let fences: Vec<_> = self
-            .workers()
-            .iter()
-            .map(|worker| {
-                let (passed, fence) = oneshot::channel();
-                worker.order(Order::Fence(passed));
-                fence
-            })
-            .collect();
-        let mut switched = swapped.at;
-        for fence in fences {
-            if let Ok(passed) = fence.await {
-                switched = switched.max(passed);
-            }
-        }
+        let passed = self.tell_workers(Order::Fence).await;
+        let switched = passed.into_iter().fold(swapped.at, Instant::max);
         let flights = &swapped.old.flights;
         let last = flights.last_decided_nanos().saturating_sub(crate::time::since_start(swapped.at));
         receipt::Timing {

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use clap::Args;
 
 use super::Place;
+use crate::causes::with_causes;
 use crate::config::Config;
 use crate::policy::compile::Compiler;
+use crate::policy::intake::folder::policy_name;
 use crate::policy::stage::stage;
 use crate::policy::validate::{Candidate, validate};
 use crate::policy::wasm::Engine;
 use crate::proxy::member::Members;
 use crate::release::{Ground, Release};
 use crate::store::Store;
-use crate::switch::activate::with_causes;
 use crate::switch::change::Change;
 use crate::telemetry::Counts;
 
@@ -101,8 +102,7 @@ fn policy_files(config: &Config) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let Ok(entries) = std::fs::read_dir(&config.policy_folder) else { return Ok(Vec::new()) };
     let mut files = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
-        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".wasm"));
-        if let Some(name) = name.filter(|name| !name.starts_with('.') && path.is_file()) {
+        if let Some(name) = policy_name(&path).filter(|_| path.is_file()) {
             files.push((name.to_owned(), std::fs::read(&path)?));
         }
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Config;
+use crate::causes::with_causes;
 use crate::digest::Digest;
 use crate::store::journal::{Door, Seen};
 use crate::switch::Switch;
-use crate::switch::activate::with_causes;
 use crate::switch::change::{Change, Desired};
 use crate::switch::receipt::Origin;
 use crate::watch::Watch;

@@ -5,9 +5,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+use crate::causes::with_causes;
 use crate::store::journal::JournalError;
 use crate::switch::Refusal;
-use crate::switch::activate::with_causes;
 
 /// Why a call was not carried out.
 #[derive(Debug, thiserror::Error)]

@@ -29,7 +29,7 @@ use super::views::{
 };
 use crate::policy::intake::upload::upload;
 use crate::policy::validate::POLICY_BYTES_MAX;
-use crate::spec::DeciderSpec;
+use crate::spec::{DeciderSpec, Spec};
 use crate::switch::Refusal;
 use crate::switch::change::Change;
 use crate::switch::receipt::Receipt;
@@ -92,7 +92,7 @@ async fn history(State(api): State<Api>, query: Result<Query<HistoryQuery>, Quer
 async fn release(State(api): State<Api>, Path(number): Path<String>) -> Answer<ReleaseView> {
     let current = api.switch.current.get();
     let number = if number == "current" { current.number } else { parse_number(&number)? };
-    let content = api.switch.journal.release(number).await?.ok_or(Refusal::NoSuchRelease(number))?;
+    let content = content(&api, number).await?;
     let name = crate::switch::receipt::ReleaseName { number, digest: content.digest() };
     Ok(Json(ReleaseView { current: number == current.number, name, content }))
 }
@@ -144,7 +144,7 @@ async fn activate(
 ) -> Answer<Receipt> {
     let ActivateRequest { why } = parse(&body)?;
     let number = parse_number(&number)?;
-    let content = api.switch.journal.release(number).await?.ok_or(Refusal::NoSuchRelease(number))?;
+    let content = content(&api, number).await?;
     let mut origin = origin(&headers, why);
     if origin.why.is_empty() {
         origin.why = format!("content of r{number}");
@@ -163,6 +163,10 @@ async fn forward(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Ans
     let StepRequest { why } = parse(&body)?;
     let origin = origin(&headers, why);
     whole(async move { api.switch.forward(&origin).await }).await
+}
+
+async fn content(api: &Api, number: u64) -> Result<Spec, ApiError> {
+    Ok(api.switch.journal.release(number).await?.ok_or(Refusal::NoSuchRelease(number))?)
 }
 
 /// A body of JSON; none is the same as `{}`. What it is called does not matter.

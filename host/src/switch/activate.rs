@@ -6,6 +6,7 @@ use super::change::{Change, ChangeError};
 use super::receipt::{Origin, Receipt};
 use super::trail::Trail;
 use super::{Refusal, Switch};
+use crate::causes::with_causes;
 use crate::policy::compile::Compiled;
 use crate::release::Release;
 use crate::store::journal::{Kind, Record, Seen};
@@ -93,19 +94,4 @@ impl Switch {
 
 pub(super) fn closed<E>(_: E) -> Refusal {
     Refusal::Journal(crate::store::journal::JournalError::Closed)
-}
-
-/// An error and what caused it, on one line.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        // A transparent error says what its cause says.
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }

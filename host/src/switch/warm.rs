@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
-use super::activate::with_causes;
 use super::{KEPT_READY, Refusal, Switch};
+use crate::causes::with_causes;
 use crate::policy::admit::{Rejection, readmit, stage_build};
 use crate::policy::{Build, Policy, PolicyId};
 use crate::proxy::worker::Order;
@@ -75,12 +73,8 @@ impl Switch {
     /// Instances are made here, on a thread where a guest may take its time, and handed over: a worker does nothing for
     /// a switch but store them.
     pub(super) async fn warm(&self, release: &Arc<Release>) {
-        let (warm, mut live): (BTreeSet<PolicyId>, Vec<PolicyId>) = {
-            let state = self.state();
-            let live: BTreeSet<_> = state.ready.values().flat_map(|release| release.live_ids()).collect();
-            (live.clone(), live.into_iter().collect())
-        };
-        live.extend(release.live_ids());
+        let warm = self.state().live();
+        let live = warm.iter().copied().chain(release.live_ids()).collect();
         let cold: Vec<Arc<Policy>> = release.live().filter(|policy| !warm.contains(&policy.id)).cloned().collect();
         self.hand_over(cold, live).await;
     }
@@ -99,19 +93,14 @@ impl Switch {
             (0..workers).map(|_| cold.iter().filter_map(instances).collect()).collect::<Vec<Vec<_>>>()
         });
         let made = made.await.expect("making instances does not panic");
-        let warmed: Vec<_> = self
-            .workers()
-            .iter()
-            .zip(made)
-            .map(|(worker, made)| {
-                let (done, warmed) = oneshot::channel();
-                worker.order(Order::Warm { made, live: live.clone(), done });
-                warmed
-            })
-            .collect();
-        for warmed in warmed {
-            let _ = warmed.await;
-        }
+        let mut made = made.into_iter();
+        let warm = |done| Order::Warm { made: made.next().unwrap_or_default(), live: live.clone(), done };
+        self.tell_workers(warm).await;
+    }
+
+    /// The content of a release that is kept.
+    async fn content(&self, number: u64) -> Result<Spec, Refusal> {
+        self.journal.release(number).await?.ok_or(Refusal::NoSuchRelease(number))
     }
 
     /// Makes a release of the trail ready. The caller holds the turn.
@@ -119,7 +108,7 @@ impl Switch {
         if self.state().ready.contains_key(&number) {
             return Ok(());
         }
-        let spec = self.journal.release(number).await?.ok_or(Refusal::NoSuchRelease(number))?;
+        let spec = self.content(number).await?;
         let policies = self.stage(&spec, None).await?;
         let previous = match self.trail().before(number) {
             Some(before) => self.policies_of(before).await.unwrap_or_default(),
@@ -137,7 +126,7 @@ impl Switch {
         if let Some(ready) = self.ready_release(number) {
             return Ok(ready.policies.clone());
         }
-        let spec = self.journal.release(number).await?.ok_or(Refusal::NoSuchRelease(number))?;
+        let spec = self.content(number).await?;
         self.stage(&spec, None).await
     }
 
@@ -166,7 +155,7 @@ impl Switch {
             before != state.ready.len()
         };
         if dropped {
-            let live = self.state().ready.values().flat_map(|release| release.live_ids()).collect();
+            let live = self.state().live().into_iter().collect();
             self.hand_over(Vec::new(), live).await;
             self.forget_unused().await;
         }

@@ -3,23 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, StreamBody};
-use hyper::body::{Bytes, Frame, Incoming};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 
-use crate::support::{Answer, Body, Host, Member, send, send_raw, until, whole};
-
-/// A body that is fed piece by piece.
-fn fed() -> (mpsc::Sender<&'static str>, Body) {
-    let (feed, mut pieces) = mpsc::channel::<&'static str>(1);
-    let stream = futures_util::stream::poll_fn(move |cx| {
-        pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes())))))
-    });
-    (feed, BodyExt::boxed(StreamBody::new(stream)))
-}
+use crate::support::{Answer, Body, Host, Member, fed, send, send_raw, until, whole};
 
 async fn echo_host() -> (Host, Member) {
     let member = Member::echoing().await;

@@ -162,6 +162,15 @@ async fn the_ladder_is_whole_two_steps_back_after_a_restart() {
     assert!(status["vips"][0]["by_previous"].as_u64().unwrap() > 0, "{status}");
 }
 
+/// Damages what the state folder holds of policies.
+fn lose_builds(host: &Host) {
+    for folder in ["blobs", "compiled"] {
+        for file in std::fs::read_dir(host.state_path().join(folder)).unwrap() {
+            std::fs::write(file.unwrap().path(), "lost").unwrap();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_policy_that_nobody_asks_does_not_stop_a_resume() {
     let (blue, green) = (Member::named("blue").await, Member::named("green").await);
@@ -169,11 +178,7 @@ async fn a_lost_policy_that_nobody_asks_does_not_stop_a_resume() {
         Host::with().pool("blue", &[&blue]).pool("green", &[&green]).vip("web", "pool = \"blue\"").start().await;
     host.control("PUT", "/v1/policies/unused", plugins::CANARY.to_vec()).await;
     host.stop().await;
-    for folder in ["blobs", "compiled"] {
-        for file in std::fs::read_dir(host.state_path().join(folder)).unwrap() {
-            std::fs::write(file.unwrap().path(), "lost").unwrap();
-        }
-    }
+    lose_builds(&host);
     host.restart().await;
     assert_eq!((host.current(), &*host.get("/", &[]).await.body), (2, "blue"));
 }
@@ -185,11 +190,7 @@ async fn a_release_that_cannot_be_made_again_is_passed_over_for_the_one_before()
     let mut host = setup.vip("web", "policy = \"web\"\nfallback = \"blue\"").start().await;
     host.activate_from_folder("web", plugins::CANARY).await;
     host.stop().await;
-    for folder in ["blobs", "compiled"] {
-        for file in std::fs::read_dir(host.state_path().join(folder)).unwrap() {
-            std::fs::write(file.unwrap().path(), "lost").unwrap();
-        }
-    }
+    lose_builds(&host);
     host.restart().await;
     assert_eq!((host.current(), host.get("/", &[]).await.status.as_u16()), (1, 200));
     host.wait_for_entry("refuse", "r2 cannot be resumed").await;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::HeaderMap;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -19,6 +19,7 @@ use switchback::config::Config;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// Long enough for a busy machine, short enough to notice that nothing happens.
@@ -29,6 +30,15 @@ pub(crate) type Body = BoxBody<Bytes, std::io::Error>;
 /// A body that is there at once.
 pub(crate) fn whole(text: impl Into<Bytes>) -> Body {
     Full::new(text.into()).map_err(|never| match never {}).boxed()
+}
+
+/// A body that is fed piece by piece.
+pub(crate) fn fed() -> (mpsc::Sender<&'static str>, Body) {
+    let (feed, mut pieces) = mpsc::channel::<&'static str>(1);
+    let stream = futures_util::stream::poll_fn(move |cx| {
+        pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes())))))
+    });
+    (feed, BodyExt::boxed(StreamBody::new(stream)))
 }
 
 /// A host, and the folder it lives in.

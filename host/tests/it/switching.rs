@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use http_body_util::{BodyExt, StreamBody};
-use hyper::body::{Bytes, Frame};
 use hyper::{Request, Response};
 use serde_json::{Value, json};
 use switchback_plugins as plugins;
-use tokio::sync::mpsc;
 
-use crate::support::{Answer, Host, Member, send, until, whole};
+use crate::support::{Answer, Host, Member, fed, send, until, whole};
 
 async fn blue_then_green() -> (Host, Member, Member) {
     let (blue, green) = (Member::named("blue").await, Member::named("green").await);
@@ -70,11 +67,8 @@ async fn a_release_that_was_left_can_be_activated_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_began_before_a_switch_ends_whole_and_keeps_no_release() {
-    let (feed, mut pieces) = mpsc::channel::<&'static str>(1);
-    let stream = futures_util::stream::poll_fn(move |cx| {
-        pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes())))))
-    });
-    let body = std::sync::Mutex::new(Some(BodyExt::boxed(StreamBody::new(stream))));
+    let (feed, body) = fed();
+    let body = std::sync::Mutex::new(Some(body));
     let slow = Member::answering(move |_| {
         let body = body.lock().unwrap().take().unwrap_or_else(|| whole("blue"));
         async move { Response::new(body) }

@@ -17,12 +17,12 @@ use notify::Event;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use tokio::time::Instant;
 
+use crate::causes::with_causes;
 use crate::digest::Digest;
 use crate::policy::admit::admit;
 use crate::policy::validate::{Candidate, POLICY_BYTES_MAX};
 use crate::store::journal::{Door, Seen};
 use crate::switch::Switch;
-use crate::switch::activate::with_causes;
 use crate::switch::change::Change;
 use crate::switch::receipt::Origin;
 use crate::watch::Watch;
@@ -166,11 +166,7 @@ impl PolicyFolder {
     }
 
     fn look(&mut self, path: &Path) -> Option<Arrived> {
-        let name = path.file_name()?.to_str()?.strip_suffix(SUFFIX)?;
-        // Editors and copying programs keep their unfinished files under such names.
-        if name.is_empty() || name.starts_with('.') {
-            return None;
-        }
+        let name = policy_name(path)?;
         let closed = self.closed.remove(path);
         let (state, bytes) = match read_file(path, self.files.get(name), closed) {
             Ok(Look::Read(state, bytes)) => (state, bytes),
@@ -222,13 +218,18 @@ impl PolicyFolder {
                     | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)),
                 paths,
                 ..
-            }) => {
-                self.closed.extend(paths.into_iter().filter(|path| path.extension().is_some_and(|end| end == "wasm")))
-            }
+            }) => self.closed.extend(paths.into_iter().filter(|path| policy_name(path).is_some())),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the policy folder's events are not whole; looking at everything"),
         }
     }
+}
+
+/// The policy that a file's name means, if it means one.
+pub fn policy_name(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?.strip_suffix(SUFFIX)?;
+    // Editors and copying programs keep their unfinished files under hidden names.
+    (!name.is_empty() && !name.starts_with('.')).then_some(name)
 }
 
 fn origin(name: &str) -> Origin {

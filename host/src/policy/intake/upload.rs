@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
+use crate::causes::with_causes;
 use crate::policy::admit::{Rejection, admit};
 use crate::policy::text;
 use crate::policy::validate::{Candidate, Invalid};
-use crate::switch::activate::with_causes;
 use crate::switch::change::Change;
 use crate::switch::receipt::{Origin, Receipt};
 use crate::switch::{Refusal, Switch};

@@ -10,7 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::instance::Inputs;
 use super::limits::Meter;
-use super::log::LogBudget;
+use super::log::CallLog;
 use super::wasi;
 use crate::policy::text;
 use crate::proxy::head::Head;
@@ -32,14 +32,14 @@ pub(super) struct Guest {
     pub(super) head: Option<Head>,
     pub(super) inputs: Inputs,
     random_state: u64,
-    log: LogBudget,
+    log: CallLog,
     table: ResourceTable,
     wasi: WasiCtx,
 }
 
 impl Guest {
     pub(super) fn new(policy: &str, meter: Meter) -> Self {
-        let log = LogBudget::default();
+        let log = CallLog::default();
         Self {
             policy: policy.into(),
             meter,

@@ -8,9 +8,9 @@ const LINES_MAX: u32 = 16;
 
 /// The lines that are left to one call. Shared by all the ways an instance has to write one.
 #[derive(Clone, Default)]
-pub(super) struct LogBudget(Arc<AtomicU32>);
+pub(super) struct CallLog(Arc<AtomicU32>);
 
-impl LogBudget {
+impl CallLog {
     /// A new call begins.
     pub(super) fn renew(&self) {
         self.0.store(0, Ordering::Relaxed);

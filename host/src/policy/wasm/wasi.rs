@@ -20,11 +20,11 @@ use wasmtime_wasi::p2::{
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiView};
 
 use super::contract::Guest;
-use super::log::LogBudget;
+use super::log::CallLog;
 use crate::policy::text;
 
 /// A context that grants nothing but two output streams into the log.
-pub(super) fn nothing(policy: &str, log: &LogBudget) -> WasiCtx {
+pub(super) fn nothing(policy: &str, log: &CallLog) -> WasiCtx {
     WasiCtxBuilder::new().stdout(LogStream::new(policy, log)).stderr(LogStream::new(policy, log)).build()
 }
 
@@ -256,11 +256,11 @@ impl Guest {
 #[derive(Clone)]
 struct LogStream {
     policy: Box<str>,
-    log: LogBudget,
+    log: CallLog,
 }
 
 impl LogStream {
-    fn new(policy: &str, log: &LogBudget) -> Self {
+    fn new(policy: &str, log: &CallLog) -> Self {
         Self { policy: policy.into(), log: log.clone() }
     }
 }

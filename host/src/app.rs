@@ -124,10 +124,14 @@ impl App {
         Ok(Self { switch, control, config, drain, tasks })
     }
 
-    /// The address a vip is reached at, where its configured port was 0.
+    /// The IP address and port a vip is reached at, at the first of its listeners.
     pub fn address(&self, vip: &str) -> Option<SocketAddr> {
-        let listen = self.switch.current.pin().spec.vips.get(vip)?.listen;
-        self.switch.listening().into_iter().find(|(named, _)| *named == listen).map(|(_, bound)| bound)
+        let id = {
+            let release = self.switch.current.pin();
+            let name = release.spec.vips.get(vip)?.listen.first()?;
+            release.spec.listener(name)?.id(name)
+        };
+        self.switch.listening().into_iter().find(|(listening, _)| **listening == *id)?.1.tcp()
     }
 
     /// Leaves: takes no more connections and no more changes, lets requests in flight end, up to the drain limit.

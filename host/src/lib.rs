@@ -28,6 +28,7 @@ pub mod control;
 pub mod cli;
 pub mod config;
 pub mod telemetry;
+pub mod address;
 pub mod causes;
 pub mod digest;
 pub mod watch;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::digest::Digest;
 use crate::policy::{Policy, PolicyId};
+use crate::proxy::listener::Listener;
 use crate::proxy::member::Members;
 use crate::proxy::per_worker::PerWorker;
 use crate::proxy::pool::Pool;
@@ -25,6 +26,8 @@ pub struct Release {
     pub digest: Digest,
     /// Its content.
     pub spec: Arc<Spec>,
+    /// Its listeners, by id.
+    pub listeners: BTreeMap<Arc<str>, Arc<Listener>>,
     /// Finds a request's vip.
     pub router: Router,
     /// Its vips, by name.
@@ -75,6 +78,9 @@ impl Release {
             let pools = policy.manifest.pools.iter().map(|name| pools.get(name.as_str()).cloned()).collect();
             Rung { policy: policy.clone(), pools: Arc::new(RungPools(pools)) }
         };
+        let listeners = listeners(&spec);
+        let ids: BTreeMap<&str, Arc<str>> =
+            listeners.values().map(|listener| (&*listener.name, listener.id.clone())).collect();
         let mut router = Router::default();
         let mut vips = BTreeMap::new();
         for (name, vip) in &spec.vips {
@@ -90,11 +96,13 @@ impl Release {
             };
             let fallback = vip.fallback.as_ref().map(|pool| pools[pool.as_str()].clone());
             let runs = Arc::new(Vip { name: name.as_str().into(), decider, fallback, counts: ground.counts.vip(name) });
-            router.add(&runs, vip)?;
+            for id in vip.listen.iter().filter_map(|listener| ids.get(listener.as_str())) {
+                router.add(id, &runs, vip)?;
+            }
             vips.insert(runs.name.clone(), runs);
         }
         let flights = Arc::new(Flights(PerWorker::new(ground.workers, |_| FlightSlot::default())));
-        Ok(Self { number, digest: spec.digest(), spec, router, vips, pools, policies, flights })
+        Ok(Self { number, digest: spec.digest(), spec, listeners, router, vips, pools, policies, flights })
     }
 
     /// The policies a worker must hold to serve it: its own, and those it falls back on.
@@ -110,6 +118,13 @@ impl Release {
     pub fn live_ids(&self) -> impl Iterator<Item = PolicyId> {
         self.live().map(|policy| policy.id)
     }
+}
+
+/// The listeners that vips name.
+fn listeners(spec: &Spec) -> BTreeMap<Arc<str>, Arc<Listener>> {
+    let named: std::collections::BTreeSet<&String> = spec.vips.values().flat_map(|vip| &vip.listen).collect();
+    let listener = |name: &String| Some(Arc::new(Listener::new(name, spec.listener(name)?.into_owned())));
+    named.into_iter().filter_map(listener).map(|listener| (listener.id.clone(), listener)).collect()
 }
 
 /// Requests that a release decided and that have not ended, and when it last decided one.

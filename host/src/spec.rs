@@ -1,71 +1,34 @@
 //! What a release consists of, as data: vips, pools and policies by name. Everything that can be compared, stored,
 //! shown and made again; nothing that runs.
 
+pub mod listener;
+pub mod pool;
+pub mod vip;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::listener::ListenerSpec;
+pub use self::pool::PoolSpec;
+pub use self::vip::{DeciderSpec, VipSpec};
+use crate::address::Address;
 use crate::digest::Digest;
 use crate::policy::Limits;
 
 /// The content of a release. Two specs with equal content have equal digests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
+    /// Listeners by name; those that vips name by their address alone are not here, see [`Spec::listener`].
+    #[serde(default)]
+    pub listeners: BTreeMap<String, ListenerSpec>,
     /// Virtual servers by name.
     pub vips: BTreeMap<String, VipSpec>,
     /// Pools by name.
     pub pools: BTreeMap<String, PoolSpec>,
     /// Policies by name.
     pub policies: BTreeMap<String, PolicySpec>,
-}
-
-/// Where requests enter, and what decides for them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VipSpec {
-    /// The address it listens on.
-    pub listen: SocketAddr,
-    /// Hosts it serves: exact, or `*.suffix`; none means all.
-    pub hosts: Vec<String>,
-    /// Path prefixes it serves, whole segments; none means all.
-    pub paths: Vec<String>,
-    /// What chooses the pool.
-    pub decider: DeciderSpec,
-    /// The pool for when its policy does not answer.
-    pub fallback: Option<String>,
-}
-
-/// What chooses the pool of a vip's requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeciderSpec {
-    /// Configuration: always this pool.
-    Pool(String),
-    /// Programming: this policy, asked on every request.
-    Policy(String),
-}
-
-/// A set of members.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PoolSpec {
-    /// Their addresses.
-    pub members: Vec<SocketAddr>,
-    /// Time to reach a member.
-    pub connect_timeout: Duration,
-    /// Time until a member's answer begins.
-    pub response_timeout: Duration,
-}
-
-impl Default for PoolSpec {
-    fn default() -> Self {
-        Self {
-            members: Vec::new(),
-            // Two SYNs: a lost one is sent again after a second.
-            connect_timeout: Duration::from_secs(2),
-            response_timeout: Duration::from_secs(30),
-        }
-    }
 }
 
 /// A policy: its build, what it is told, and what it may use.
@@ -79,22 +42,19 @@ pub struct PolicySpec {
     pub limits: Limits,
 }
 
-impl VipSpec {
-    /// The pools it names.
-    pub fn pools(&self) -> impl Iterator<Item = &str> {
-        let decider = match &self.decider {
-            DeciderSpec::Pool(pool) => Some(pool.as_str()),
-            DeciderSpec::Policy(_) => None,
-        };
-        decider.into_iter().chain(self.fallback.as_deref())
-    }
-}
-
 impl Spec {
     /// Names the content.
     pub fn digest(&self) -> Digest {
         // Maps are ordered, so equal specs have equal text.
         Digest::of(&serde_json::to_vec(self).expect("a spec is plain data"))
+    }
+
+    /// The listener that a vip calls `name`: a defined one, or a plain one at the address that the name is.
+    pub fn listener(&self, name: &str) -> Option<Cow<'_, ListenerSpec>> {
+        match self.listeners.get(name) {
+            Some(listener) => Some(Cow::Borrowed(listener)),
+            None => name.parse::<Address>().ok().map(ListenerSpec::plain).map(Cow::Owned),
+        }
     }
 
     /// Checks that every name that is used is defined.
@@ -105,6 +65,9 @@ impl Spec {
         for (name, vip) in &self.vips {
             let undefined =
                 |what, missing: &str| Err(Dangling { vip: name.clone(), what, missing: missing.to_owned() });
+            if let Some(listener) = vip.listen.iter().find(|name| self.listener(name).is_none()) {
+                return undefined("listener", listener);
+            }
             match &vip.decider {
                 DeciderSpec::Pool(pool) if !self.pools.contains_key(pool) => return undefined("pool", pool),
                 DeciderSpec::Policy(policy)

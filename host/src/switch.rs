@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use self::change::ChangeError;
 use self::receipt::{Origin, Receipt};
 use self::trail::Trail;
+use crate::address::Address;
 use crate::digest::Digest;
 use crate::policy::PolicyId;
 use crate::policy::admit::Rejection;
@@ -215,8 +216,8 @@ impl Switch {
         drop(self.journal.write_after(Record { entry: Some(entry), ..Record::default() }));
     }
 
-    /// The addresses that are listened on: as the vips name them, and as they are bound.
-    pub fn listening(&self) -> Vec<(std::net::SocketAddr, std::net::SocketAddr)> {
+    /// What is listened on: by the listener's id, the address that is bound.
+    pub fn listening(&self) -> Vec<(Arc<str>, Address)> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).bound()
     }
 
@@ -286,18 +287,18 @@ impl Switch {
     fn close_unused_listeners(&self) {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock: what another switch opens is of a release that is current by then.
-        for address in listeners.unused(&self.current.get().router) {
-            self.workers().iter().for_each(|worker| worker.order(Order::StopListening(address)));
+        for id in listeners.unused(&self.current.get()) {
+            self.workers().iter().for_each(|worker| worker.order(Order::StopListening(id.clone())));
         }
     }
 
     fn open_listeners(&self, release: &Release) -> Result<(), Refusal> {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        let opened = listeners.open(&release.router, self.ground.workers);
+        let opened = listeners.open(release, self.ground.workers);
         let opened = opened.map_err(|error| Refusal::Listen(error.to_string()))?;
-        for (address, sockets) in opened {
+        for (listener, sockets) in opened {
             for (worker, socket) in self.workers().iter().zip(sockets) {
-                worker.order(Order::Listen(address, socket));
+                worker.order(Order::Listen(listener.clone(), socket));
             }
         }
         Ok(())

@@ -29,7 +29,11 @@ impl Status {
         say!("back      {}", step(status.back.as_ref()));
         say!("forward   {}", step(status.forward.as_ref()));
         for vip in &status.vips {
-            let listen = vip.bound.unwrap_or(vip.listen);
+            let listen = if vip.bound.is_empty() {
+                vip.listen.join(", ")
+            } else {
+                vip.bound.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            };
             let awaited = if vip.decides { "" } else { ", which has not arrived" };
             let fallback = vip.fallback.as_ref().map(|pool| format!(", fallback {pool}")).unwrap_or_default();
             say!("vip       {} on {listen}: {}{awaited}{fallback}", vip.name, decider(&vip.decider));

@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::raw::{Raw, RawPolicy, RawPool, RawVip};
 use super::{ConfigError, line_of};
+use crate::address::Address;
 use crate::policy::validate::check_name;
 use crate::policy::{Isolation, Limits};
 use crate::spec::{DeciderSpec, PolicySpec, PoolSpec, VipSpec};
@@ -89,7 +90,7 @@ pub(super) fn check(raw: Raw, text: &str, path: &Path) -> Result<Config, ConfigE
         drain,
         control_listen,
         fail_back,
-        desired: Desired { vips, pools, policies },
+        desired: Desired { listeners: BTreeMap::new(), vips, pools, policies },
     })
 }
 
@@ -123,6 +124,7 @@ impl Checker<'_> {
             if address.port() == 0 {
                 return self.wrong(&members_key, member.span().start, "a member's port cannot be 0");
             }
+            let address = Address::Tcp(address);
             if members.contains(&address) {
                 return self.wrong(&members_key, member.span().start, format!("`{address}` is there twice"));
             }
@@ -136,6 +138,7 @@ impl Checker<'_> {
             members,
             connect_timeout: timeout("connect_timeout", raw.connect_timeout.as_ref(), default.connect_timeout)?,
             response_timeout: timeout("response_timeout", raw.response_timeout.as_ref(), default.response_timeout)?,
+            ..default
         })
     }
 
@@ -174,7 +177,7 @@ impl Checker<'_> {
     }
 
     fn vip(&self, key: &str, raw: RawVip, pools: &BTreeMap<String, PoolSpec>) -> Result<VipSpec, ConfigError> {
-        let listen = self.address(&format!("{key}.listen"), &raw.listen)?;
+        let listen = self.address(&format!("{key}.listen"), &raw.listen)?.to_string();
         for host in &raw.hosts {
             if !is_host_pattern(host.as_ref()) {
                 let message =
@@ -218,11 +221,10 @@ impl Checker<'_> {
             pool_is_defined("fallback", pool)?;
         }
         Ok(VipSpec {
-            listen,
             hosts: raw.hosts.into_iter().map(|host| host.into_inner().to_ascii_lowercase()).collect(),
             paths: raw.paths.into_iter().map(Spanned::into_inner).collect(),
-            decider,
             fallback: raw.fallback.map(Spanned::into_inner),
+            ..VipSpec::new(vec![listen], decider)
         })
     }
 

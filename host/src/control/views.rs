@@ -1,9 +1,8 @@
 //! What the API shows: the host as it stands, in plain data. Shared with the CLI, which reads it.
 
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
 
+use crate::address::Address;
 use crate::release::Release;
 use crate::spec::{DeciderSpec, Spec};
 use crate::store::journal::Entry;
@@ -50,10 +49,10 @@ pub struct Step {
 pub struct VipView {
     /// Its name.
     pub name: String,
-    /// The address of the configuration.
-    pub listen: SocketAddr,
-    /// The address it is reached at.
-    pub bound: Option<SocketAddr>,
+    /// The listeners of the configuration.
+    pub listen: Vec<String>,
+    /// The addresses it is reached at.
+    pub bound: Vec<Address>,
     /// Hosts it serves; none means all.
     pub hosts: Vec<String>,
     /// Path prefixes it serves; none means all.
@@ -85,7 +84,7 @@ pub struct PoolView {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct MemberView {
     /// Its address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Requests in flight to it.
     pub in_flight: u32,
     /// Requests sent to it.
@@ -178,10 +177,14 @@ pub fn status(switch: &Switch, recent: Vec<Entry>) -> Status {
 /// The vips of a release.
 pub fn vips(switch: &Switch, release: &Release) -> Vec<VipView> {
     let listening = switch.listening();
+    let bound = |name: &str| {
+        let id = release.spec.listener(name)?.id(name);
+        listening.iter().find(|(listening, _)| **listening == *id).map(|(_, bound)| bound.clone())
+    };
     let view = |(name, spec): (&String, &crate::spec::VipSpec)| VipView {
         name: name.clone(),
-        listen: spec.listen,
-        bound: listening.iter().find(|(named, _)| *named == spec.listen).map(|(_, bound)| *bound),
+        listen: spec.listen.clone(),
+        bound: spec.listen.iter().filter_map(|name| bound(name)).collect(),
         hosts: spec.hosts.clone(),
         paths: spec.paths.clone(),
         decides: match &spec.decider {
@@ -203,7 +206,7 @@ pub fn pools(release: &Release) -> Vec<PoolView> {
             .members
             .iter()
             .map(|member| MemberView {
-                address: member.address,
+                address: member.address.clone(),
                 in_flight: member.in_flight(),
                 requests: member.requests(),
                 failures: member.failures(),

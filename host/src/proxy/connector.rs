@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
@@ -12,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::request_body::RequestBody;
+use crate::address::Address;
 
 /// Idle connections kept to one member by one worker; what is above is closed.
 const IDLE_MAX: usize = 256;
@@ -23,7 +23,7 @@ const IDLE_TIME: Duration = Duration::from_secs(4);
 /// Opens and keeps connections to members.
 #[derive(Default)]
 pub struct Connector {
-    idle: RefCell<HashMap<SocketAddr, Vec<Idle>>>,
+    idle: RefCell<HashMap<Address, Vec<Idle>>>,
 }
 
 struct Idle {
@@ -39,9 +39,9 @@ pub struct MemberConnection {
 
 impl Connector {
     /// An idle connection to this address, if there is one that is open and ready.
-    pub fn reuse(&self, address: SocketAddr) -> Option<MemberConnection> {
+    pub fn reuse(&self, address: &Address) -> Option<MemberConnection> {
         let mut idle = self.idle.borrow_mut();
-        let connections = idle.get_mut(&address)?;
+        let connections = idle.get_mut(address)?;
         // The last one given back is the least likely to be closed by now.
         while let Some(Idle { sender, since }) = connections.pop() {
             if sender.is_closed() || since.elapsed() > IDLE_TIME {
@@ -60,13 +60,15 @@ impl Connector {
     ///
     /// # Errors
     /// Why the member cannot be reached, a time-out included.
-    pub async fn connect(&self, address: SocketAddr, timeout: Duration) -> io::Result<MemberConnection> {
-        let stream = tokio::time::timeout(timeout, TcpStream::connect(address))
+    pub async fn connect(&self, address: &Address, timeout: Duration) -> io::Result<MemberConnection> {
+        let tcp = address.tcp().ok_or(io::ErrorKind::Unsupported)?;
+        let stream = tokio::time::timeout(timeout, TcpStream::connect(tcp))
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connecting took too long"))??;
         stream.set_nodelay(true)?;
         let (sender, connection) =
             http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let address = address.clone();
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
                 // Whoever waits on it is told as well.
@@ -77,13 +79,13 @@ impl Connector {
     }
 
     /// Keeps a connection whose answer has been read to its end.
-    pub fn give_back(&self, address: SocketAddr, connection: MemberConnection) {
+    pub fn give_back(&self, address: &Address, connection: MemberConnection) {
         let sender = connection.sender;
         if sender.is_closed() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
-        let connections = idle.entry(address).or_default();
+        let connections = idle.entry(address.clone()).or_default();
         if connections.len() < IDLE_MAX {
             connections.push(Idle { sender, since: Instant::now() });
         }

@@ -2,8 +2,6 @@
 //!
 //! The client gets a short sentence and the exchange's id; the log gets the rest.
 
-use std::net::SocketAddr;
-
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
@@ -11,6 +9,7 @@ use super::exchange::ExchangeId;
 use super::headers::X_REQUEST_ID;
 use super::log_budget::LogBudget;
 use super::response::Body;
+use crate::address::Address;
 
 /// Why a request was not served by a member.
 #[derive(Debug, thiserror::Error)]
@@ -29,22 +28,22 @@ pub enum Error {
     NoMember(String),
     /// The member's fault: it could not be reached.
     #[error("member {0} cannot be reached")]
-    Connect(SocketAddr, #[source] std::io::Error),
+    Connect(Address, #[source] std::io::Error),
     /// The member's fault: no answer in time.
     #[error("member {0} did not answer in time")]
-    ResponseTimeout(SocketAddr),
+    ResponseTimeout(Address),
     /// The member's fault: the connection broke, or what came was not HTTP.
     #[error("member {0} broke off or did not speak HTTP")]
-    Broken(SocketAddr, #[source] hyper::Error),
+    Broken(Address, #[source] hyper::Error),
     /// The member's fault: a transfer coding that nobody asked for (RFC 9110, 10.1.4).
     #[error("member {0} answered in a transfer coding that is not understood")]
-    UnknownCoding(SocketAddr),
+    UnknownCoding(Address),
     /// The client's fault: it went away, or broke the rules, in the middle of its request's body.
     #[error("the client broke off its request")]
     ClientGone(#[source] hyper::Error),
     /// The member's fault: it switched to a protocol nobody asked for (RFC 9110, 15.2.2).
     #[error("member {0} switched protocols unasked")]
-    UnaskedUpgrade(SocketAddr),
+    UnaskedUpgrade(Address),
 }
 
 /// What is wrong with a request's head.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use hyper::header::HeaderValue;
 use tokio::time::Instant;
 
+use super::listener::Listener;
 use crate::release::Flights;
 
 /// The other end of a connection, known before its first request.
@@ -16,13 +17,13 @@ pub struct Client {
     pub address: SocketAddr,
     /// Its IP address as a header value, made once.
     pub forwarded_for: HeaderValue,
-    /// The listener it came to, as the vips name it.
-    pub listener: SocketAddr,
+    /// The listener it came to.
+    pub listener: Arc<Listener>,
 }
 
 impl Client {
     /// A client at `address` that came to `listener`.
-    pub fn new(address: SocketAddr, listener: SocketAddr) -> Self {
+    pub fn new(address: SocketAddr, listener: Arc<Listener>) -> Self {
         let ip = address.ip().to_canonical();
         let forwarded_for = HeaderValue::from_str(&ip.to_string()).expect("an IP address is a field value");
         Self { address: SocketAddr::new(ip, address.port()), forwarded_for, listener }

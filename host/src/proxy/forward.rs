@@ -43,7 +43,7 @@ async fn carry(
     // policy would choose among pools that the router never saw. What follows may take hours and must not keep it alive.
     let (decision, flight) = {
         let release = worker.current.pin();
-        let vip = release.router.find(client.listener, head.authority(), head.path()).ok_or(Error::NoVip)?;
+        let vip = release.router.find(&client.listener.id, head.authority(), head.path()).ok_or(Error::NoVip)?;
         head.enter(&vip.name);
         let decision;
         (head, decision) = decision::decide(worker, &release, vip, head);
@@ -101,7 +101,7 @@ async fn send(
     let mut error = Error::NoMember(pool.name.to_string());
     for member in members.take(TRIES_MAX) {
         let member = InUse::begin(member);
-        let address = member.0.address;
+        let address = &member.0.address;
         // A member may close a connection that was idle at the moment we take it. That is nobody's failure: what was not
         // sent is sent again, and what can be repeated without harm is repeated, until a connection is new.
         while let Some(connection) = worker.connector.reuse(address) {
@@ -119,10 +119,10 @@ async fn send(
                 Err(Unsent::Failed(error)) => return Err(failed(&member, error)),
                 Err(Unsent::Whole(unsent, cause)) => {
                     request = unsent;
-                    error = failed(&member, Error::Broken(address, cause));
+                    error = failed(&member, Error::Broken(address.clone(), cause));
                 }
             },
-            Err(cause) => error = failed(&member, Error::Connect(address, cause)),
+            Err(cause) => error = failed(&member, Error::Connect(address.clone(), cause)),
         }
     }
     Err(error)
@@ -143,7 +143,7 @@ async fn send_on(
     pool: &Pool,
     member: &InUse,
 ) -> Result<(Response<Incoming>, MemberConnection), Unsent> {
-    let address = member.0.address;
+    let address = || member.0.address.clone();
     let progress = request.body().progress();
     let mut answer = pin!(connection.sender.try_send_request(request));
     let mut deadline = Instant::now() + pool.response_timeout;
@@ -154,24 +154,24 @@ async fn send_on(
                 // The time to answer begins anew with each piece of the request that the member is still being sent.
                 deadline = progress.as_ref().map_or(deadline, |progress| progress.last() + pool.response_timeout);
                 if deadline <= Instant::now() {
-                    return Err(Unsent::Failed(Error::ResponseTimeout(address)));
+                    return Err(Unsent::Failed(Error::ResponseTimeout(address())));
                 }
             }
         }
     };
     match answer {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Err(Unsent::Failed(Error::UnaskedUpgrade(address)))
+            Err(Unsent::Failed(Error::UnaskedUpgrade(address())))
         }
         Ok(response) if !headers::has_known_coding(response.headers()) => {
-            Err(Unsent::Failed(Error::UnknownCoding(address)))
+            Err(Unsent::Failed(Error::UnknownCoding(address())))
         }
         Ok(response) => Ok((response, connection)),
         Err(mut broken) => Err(match broken.take_message() {
             Some(unsent) => Unsent::Whole(unsent, broken.into_error()),
             None => {
                 let error = broken.into_error();
-                Unsent::Failed(if error.is_user() { Error::ClientGone(error) } else { Error::Broken(address, error) })
+                Unsent::Failed(if error.is_user() { Error::ClientGone(error) } else { Error::Broken(address(), error) })
             }
         }),
     }

@@ -93,6 +93,8 @@ fn strip_connection_fields(fields: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::listener::Listener;
+    use crate::spec::ListenerSpec;
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -129,7 +131,9 @@ mod tests {
     fn what_clients_claim_about_forwarding_is_replaced() {
         let mut head = Head::probe("GET", "/", &[("x-forwarded-for", b"6.6.6.6"), ("te", b"Trailers"), ("x-a", b"1")]);
         from_client(head.fields_mut());
-        let client = Client::new("[::ffff:192.0.2.7]:5".parse().unwrap(), "127.0.0.1:80".parse().unwrap());
+        let listener = ListenerSpec::plain("127.0.0.1:80".parse().unwrap());
+        let listener = Listener::new("127.0.0.1:80", listener);
+        let client = Client::new("[::ffff:192.0.2.7]:5".parse().unwrap(), listener.into());
         let id = crate::proxy::exchange::ExchangeIds::default().next();
         to_member(&mut head, &client, id, None);
         assert_eq!(head.header_values("x-forwarded-for").collect::<Vec<_>>(), [b"192.0.2.7"]);

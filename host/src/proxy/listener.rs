@@ -3,16 +3,22 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Type};
 use tokio::sync::oneshot;
 
 use super::connection;
 use super::exchange::Client;
-use super::router::Router;
 use super::worker::Worker;
+use crate::address::Address;
+use crate::release::Release;
+use crate::spec::ListenerSpec;
 
 /// Connections the kernel holds for a worker that is busy.
 const BACKLOG: i32 = 1024;
@@ -20,25 +26,57 @@ const BACKLOG: i32 = 1024;
 /// How long to leave new connections waiting when there are no file descriptors for them.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// A listener as one release has it.
+pub struct Listener {
+    /// Names its sockets; outlives releases.
+    pub id: Arc<str>,
+    /// What the vips call it.
+    pub name: Box<str>,
+    /// What is accepted there, and how.
+    pub spec: ListenerSpec,
+}
+
+impl Listener {
+    /// The listener that vips call `name`.
+    pub fn new(name: &str, spec: ListenerSpec) -> Self {
+        Self { id: spec.id(name).into(), name: name.into(), spec }
+    }
+}
+
+/// A socket that accepts connections.
+pub enum Socket {
+    /// At an IP address.
+    Tcp(TcpListener),
+    /// At a path.
+    Unix(UnixListener),
+}
+
 /// Binds one socket for each worker. Port 0 becomes a free one, the same for all.
 ///
 /// # Errors
 /// When the address cannot be had; the error names it.
-pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+pub fn bind(address: &Address, workers: usize) -> io::Result<Vec<Socket>> {
+    let bound = match address {
+        Address::Tcp(address) => bind_tcp(*address, workers),
+        Address::Unix(path) => bind_unix(path, workers),
+    };
+    bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+}
+
+fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<Vec<Socket>> {
     // Sockets with SO_REUSEPORT share an address with any others of the same user. Without this check, a second proxy
     // started by mistake would take half of the connections.
     if address.port() != 0 {
-        drop(TcpListener::bind(address).map_err(named)?);
+        drop(TcpListener::bind(address)?);
     }
-    let first = bind_one(address).map_err(named)?;
+    let first = bind_one(address)?;
     let bound = first.local_addr()?;
-    let others = (1..workers).map(|_| bind_one(bound).map_err(named));
-    std::iter::once(Ok(first)).chain(others).collect()
+    let others = (1..workers).map(|_| bind_one(bound));
+    std::iter::once(Ok(first)).chain(others).map(|socket| socket.map(Socket::Tcp)).collect()
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
@@ -47,9 +85,35 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Accepts connections until told to stop. `address` is what the vips call this listener.
-pub async fn accept(worker: Rc<Worker>, listener: TcpListener, address: SocketAddr, mut stop: oneshot::Receiver<()>) {
-    let listener = tokio::net::TcpListener::from_std(listener).expect("the socket is non-blocking");
+/// One socket, that all workers accept from.
+fn bind_unix(path: &Path, workers: usize) -> io::Result<Vec<Socket>> {
+    // What a process that was killed left behind is in the way; what somebody answers at is not ours to take.
+    let left_behind = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if left_behind && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        std::fs::remove_file(path)?;
+    }
+    let socket = UnixListener::bind(path)?;
+    socket.set_nonblocking(true)?;
+    (0..workers).map(|_| socket.try_clone().map(Socket::Unix)).collect()
+}
+
+impl Socket {
+    fn address(&self) -> io::Result<Address> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().map(Address::Tcp),
+            Self::Unix(socket) => {
+                let address = socket.local_addr()?;
+                let path = address.as_pathname().ok_or(io::ErrorKind::InvalidInput)?;
+                Ok(Address::Unix(path.to_owned()))
+            }
+        }
+    }
+}
+
+/// Accepts connections until told to stop. `opened` is the listener as the release has it that opened the socket.
+pub async fn accept(worker: Rc<Worker>, socket: Socket, opened: Arc<Listener>, mut stop: oneshot::Receiver<()>) {
+    let Socket::Tcp(socket) = socket else { return };
+    let listener = tokio::net::TcpListener::from_std(socket).expect("the socket is non-blocking");
     loop {
         let accepted = tokio::select! {
             biased;
@@ -59,12 +123,14 @@ pub async fn accept(worker: Rc<Worker>, listener: TcpListener, address: SocketAd
         };
         match accepted {
             Ok((stream, peer)) => {
-                let client = Client::new(peer, address);
+                // As the current release has it: a switch may have changed what is spoken here.
+                let listener = worker.current.pin().listeners.get(&opened.id).unwrap_or(&opened).clone();
+                let client = Client::new(peer, listener);
                 tokio::task::spawn_local(connection::serve(worker.clone(), stream, client));
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%address, %error, "cannot accept connections for a moment");
+                tracing::warn!(address = %opened.spec.address, %error, "cannot accept connections for a moment");
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -77,11 +143,11 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-/// The addresses that are listened on.
+/// What is listened on.
 #[derive(Default)]
 pub struct Listeners {
-    /// As the vips name them, and as they are bound: port 0 becomes a free one.
-    bound: HashMap<SocketAddr, SocketAddr>,
+    /// By the listener's id, the address that is bound.
+    bound: HashMap<Arc<str>, Address>,
 }
 
 impl Listeners {
@@ -89,28 +155,29 @@ impl Listeners {
     ///
     /// # Errors
     /// When one of them cannot be had; then none of them is kept.
-    pub fn open(&mut self, router: &Router, workers: usize) -> io::Result<Vec<(SocketAddr, Vec<TcpListener>)>> {
-        let missing = router.listeners().filter(|address| !self.bound.contains_key(address));
-        let opened: Vec<_> =
-            missing.map(|address| Ok((address, bind(address, workers)?))).collect::<io::Result<_>>()?;
-        for (address, sockets) in &opened {
-            self.bound.insert(*address, sockets[0].local_addr()?);
+    pub fn open(&mut self, release: &Release, workers: usize) -> io::Result<Vec<(Arc<Listener>, Vec<Socket>)>> {
+        let missing = release.listeners.values().filter(|listener| !self.bound.contains_key(&listener.id));
+        let open = |listener: &Arc<Listener>| Ok((listener.clone(), bind(&listener.spec.address, workers)?));
+        let opened: Vec<_> = missing.map(open).collect::<io::Result<_>>()?;
+        for (listener, sockets) in &opened {
+            self.bound.insert(listener.id.clone(), sockets[0].address()?);
         }
         Ok(opened)
     }
 
-    /// Forgets the addresses that a release does not listen on; answers which.
-    pub fn unused(&mut self, router: &Router) -> Vec<SocketAddr> {
-        let used: Vec<_> = router.listeners().collect();
-        let unused: Vec<_> = self.bound.keys().copied().filter(|address| !used.contains(address)).collect();
-        for address in &unused {
-            self.bound.remove(address);
+    /// Forgets the listeners that a release does not have; answers their ids.
+    pub fn unused(&mut self, release: &Release) -> Vec<Arc<str>> {
+        let unused: Vec<_> = self.bound.keys().filter(|id| !release.listeners.contains_key(*id)).cloned().collect();
+        for id in &unused {
+            if let Some(Address::Unix(path)) = self.bound.remove(id) {
+                let _ = std::fs::remove_file(path);
+            }
         }
         unused
     }
 
-    /// What is bound: as the vips name it, and as it is.
-    pub fn bound(&self) -> Vec<(SocketAddr, SocketAddr)> {
-        self.bound.iter().map(|(named, bound)| (*named, *bound)).collect()
+    /// What is bound, by the listener's id.
+    pub fn bound(&self) -> Vec<(Arc<str>, Address)> {
+        self.bound.iter().map(|(id, bound)| (id.clone(), bound.clone())).collect()
     }
 }

@@ -1,15 +1,16 @@
 //! One upstream address, and what is known of it for as long as it is known.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::address::Address;
 
 /// One upstream. Every release that names an address shares the same member.
 #[derive(Debug)]
 pub struct Member {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
     in_flight: AtomicU32,
     requests: AtomicU64,
     failures: AtomicU64,
@@ -48,19 +49,20 @@ impl Member {
 /// All members that some release still names, by address.
 #[derive(Default)]
 pub struct Members {
-    known: Mutex<HashMap<SocketAddr, Weak<Member>>>,
+    known: Mutex<HashMap<Address, Weak<Member>>>,
 }
 
 impl Members {
     /// The member at this address: the one that is known, or a new one.
-    pub fn at(&self, address: SocketAddr) -> Arc<Member> {
+    pub fn at(&self, address: &Address) -> Arc<Member> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(member) = known.get(&address).and_then(Weak::upgrade) {
+        if let Some(member) = known.get(address).and_then(Weak::upgrade) {
             return member;
         }
         known.retain(|_, member| member.strong_count() > 0);
-        let member = Arc::new(Member { address, in_flight: 0.into(), requests: 0.into(), failures: 0.into() });
-        known.insert(address, Arc::downgrade(&member));
+        let member =
+            Arc::new(Member { address: address.clone(), in_flight: 0.into(), requests: 0.into(), failures: 0.into() });
+        known.insert(address.clone(), Arc::downgrade(&member));
         member
     }
 }
@@ -72,7 +74,7 @@ mod tests {
     #[test]
     fn a_member_is_shared_while_it_is_known_and_forgotten_after() {
         let members = Members::default();
-        let address = "127.0.0.1:1".parse().unwrap();
+        let address = &"127.0.0.1:1".parse().unwrap();
         let first = members.at(address);
         first.begin();
         assert_eq!(members.at(address).in_flight(), 1);

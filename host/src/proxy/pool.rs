@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::iter::Chain;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -33,7 +32,7 @@ pub struct Pool {
 impl Pool {
     /// Makes the pool that `spec` describes, from members that may be known already.
     pub fn new(name: &str, spec: &PoolSpec, members: &Members, counts: &Counts, workers: usize) -> Self {
-        let members: Box<[_]> = spec.members.iter().map(|address: &SocketAddr| members.at(*address)).collect();
+        let members: Box<[_]> = spec.members.iter().map(|address| members.at(address)).collect();
         // Workers start at different members, or a switch would send the first requests of all to the same one.
         let turns = PerWorker::new(workers, |worker| AtomicUsize::new(worker * members.len().div_ceil(workers)));
         Self {
@@ -64,7 +63,7 @@ impl Pool {
         let score = |member: &Arc<Member>| {
             // DefaultHasher has fixed keys: the same in every worker and after every start of this version.
             let mut hasher = DefaultHasher::new();
-            (member.address, key).hash(&mut hasher);
+            (&member.address, key).hash(&mut hasher);
             hasher.finish()
         };
         let mut members: Vec<_> = self.members.iter().collect();
@@ -102,13 +101,13 @@ mod tests {
     use super::*;
 
     fn pool(members: u16) -> Pool {
-        let members = (1..=members).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
+        let members = (1..=members).map(|port| std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()).collect();
         let spec = PoolSpec { members, ..PoolSpec::default() };
         Pool::new("blue", &spec, &Members::default(), &Counts::new(1), 1)
     }
 
     fn ports(pool: &Pool, key: Option<&[u8]>) -> Vec<u16> {
-        pool.candidates(0, key).map(|member| member.address.port()).collect()
+        pool.candidates(0, key).map(|member| member.address.tcp().unwrap().port()).collect()
     }
 
     #[test]

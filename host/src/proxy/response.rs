@@ -90,7 +90,7 @@ impl HttpBody for Body {
                     Some(Err(error)) => {
                         body.use_of_member.0.fail();
                         if let Some(left_out) = body.worker.log.spend() {
-                            let member = body.use_of_member.0.address;
+                            let member = &body.use_of_member.0.address;
                             tracing::warn!(%member, %error, left_out, "a member's answer broke off");
                         }
                     }
@@ -121,7 +121,7 @@ impl Drop for MemberBody {
         // A connection whose answer was not read to its end cannot carry another one.
         let ended = self.ended || self.incoming.is_end_stream();
         if let Some(connection) = self.connection.take().filter(|_| ended) {
-            self.worker.connector.give_back(self.use_of_member.0.address, connection);
+            self.worker.connector.give_back(&self.use_of_member.0.address, connection);
         }
     }
 }

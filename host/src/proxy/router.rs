@@ -6,7 +6,6 @@
 //! taken than the longest host or path of a vip has places to end, so what a client sends does not matter either.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::vip::Vip;
@@ -15,7 +14,7 @@ use crate::spec::VipSpec;
 /// All vips of a release, arranged for lookup.
 #[derive(Default)]
 pub struct Router {
-    listeners: Vec<(SocketAddr, Hosts)>,
+    listeners: HashMap<Box<str>, Hosts>,
 }
 
 #[derive(Default)]
@@ -39,17 +38,17 @@ struct Paths {
 pub struct Overlap(pub String, pub String, pub String);
 
 impl Router {
-    /// Gives a vip its places.
+    /// Gives a vip its places at the listener of this id.
     ///
     /// # Errors
     /// When another vip has one of them already.
-    pub fn add(&mut self, vip: &Arc<Vip>, spec: &VipSpec) -> Result<(), Overlap> {
+    pub fn add(&mut self, listener: &str, vip: &Arc<Vip>, spec: &VipSpec) -> Result<(), Overlap> {
         let any = [String::new()];
         let hosts = if spec.hosts.is_empty() { &any[..] } else { &spec.hosts };
         let root = ["/".to_owned()];
         let paths = if spec.paths.is_empty() { &root[..] } else { &spec.paths };
         for (host, path) in hosts.iter().flat_map(|host| paths.iter().map(move |path| (host, path))) {
-            let table = self.listener(spec.listen).table(host);
+            let table = self.listener(listener).table(host);
             // `/cart/` and `/cart` are the same prefix.
             let prefix = path.trim_end_matches('/');
             table.longest = table.longest.max(prefix.len());
@@ -58,7 +57,7 @@ impl Router {
                 return Err(Overlap(
                     other.name.to_string(),
                     vip.name.to_string(),
-                    format!("{host}{path} on {}", spec.listen),
+                    format!("{host}{path} on {listener}"),
                 ));
             }
         }
@@ -66,8 +65,8 @@ impl Router {
     }
 
     /// The vip for a request that came to `listener`, asking for `authority` and `path`.
-    pub fn find(&self, listener: SocketAddr, authority: &str, path: &str) -> Option<&Arc<Vip>> {
-        let (_, hosts) = self.listeners.iter().find(|(address, _)| *address == listener)?;
+    pub fn find(&self, listener: &str, authority: &str, path: &str) -> Option<&Arc<Vip>> {
+        let hosts = self.listeners.get(listener)?;
         let host = without_port(authority);
         let exact = hosts.exact.get(host).into_iter();
         // Where a suffix that some vip has could begin.
@@ -77,17 +76,8 @@ impl Router {
         exact.chain(wildcards).chain([&hosts.any]).find_map(|paths| paths.find(path))
     }
 
-    /// The addresses that vips listen on.
-    pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().map(|(address, _)| *address)
-    }
-
-    fn listener(&mut self, address: SocketAddr) -> &mut Hosts {
-        let at = self.listeners.iter().position(|(known, _)| *known == address).unwrap_or_else(|| {
-            self.listeners.push((address, Hosts::default()));
-            self.listeners.len() - 1
-        });
-        &mut self.listeners[at].1
+    fn listener(&mut self, listener: &str) -> &mut Hosts {
+        self.listeners.entry(listener.into()).or_default()
     }
 }
 
@@ -144,19 +134,17 @@ mod tests {
                 counts: Counts::new(1).vip(name),
             };
             let spec = VipSpec {
-                listen: HERE.parse().unwrap(),
                 hosts: hosts.iter().map(|&host| host.into()).collect(),
                 paths: paths.iter().map(|&path| path.into()).collect(),
-                decider: DeciderSpec::Pool("blue".into()),
-                fallback: None,
+                ..VipSpec::new(vec![HERE.into()], DeciderSpec::Pool("blue".into()))
             };
-            router.add(&Arc::new(vip), &spec)?;
+            router.add(HERE, &Arc::new(vip), &spec)?;
         }
         Ok(router)
     }
 
     fn check(router: &Router, authority: &str, path: &str, expected: Option<&str>) {
-        let found = router.find(HERE.parse().unwrap(), authority, path).map(|vip| &*vip.name);
+        let found = router.find(HERE, authority, path).map(|vip| &*vip.name);
         assert_eq!(found, expected, "{authority} {path}");
     }
 
@@ -187,7 +175,7 @@ mod tests {
         let router = router(&[("shop", &["shop.example"], &["/cart"])]).unwrap();
         check(&router, "shop.example", "/", None);
         check(&router, "other.example", "/cart", None);
-        assert!(router.find("127.0.0.1:81".parse().unwrap(), "shop.example", "/cart").is_none());
+        assert!(router.find("127.0.0.1:81", "shop.example", "/cart").is_none());
     }
 
     #[test]

@@ -6,7 +6,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::thread;
@@ -20,7 +19,7 @@ use super::connector::Connector;
 use super::exchange::ExchangeIds;
 use super::head::Head;
 use super::instances::{Asked, Instances};
-use super::listener;
+use super::listener::{self, Listener, Socket};
 use super::log_budget::LogBudget;
 use super::vip::Rung;
 use crate::policy::PolicyId;
@@ -63,9 +62,9 @@ pub enum Order {
         done: oneshot::Sender<()>,
     },
     /// Accept connections here.
-    Listen(SocketAddr, TcpListener),
-    /// Accept no more connections here.
-    StopListening(SocketAddr),
+    Listen(Arc<Listener>, Socket),
+    /// Accept no more connections at the listener of this id.
+    StopListening(Arc<str>),
     /// Say that all decisions that began before this order are made.
     Fence(oneshot::Sender<Instant>),
 }
@@ -158,12 +157,12 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
                 worker.instances.borrow_mut().warm(made, &live);
                 let _ = done.send(());
             }
-            Some(Order::Listen(address, listener)) => {
+            Some(Order::Listen(listener, socket)) => {
                 let (stop, stopped) = oneshot::channel();
-                tokio::task::spawn_local(listener::accept(worker.clone(), listener, address, stopped));
-                listeners.insert(address, stop);
+                listeners.insert(listener.id.clone(), stop);
+                tokio::task::spawn_local(listener::accept(worker.clone(), socket, listener, stopped));
             }
-            Some(Order::StopListening(address)) => drop(listeners.remove(&address)),
+            Some(Order::StopListening(id)) => drop(listeners.remove(&id)),
             Some(Order::Fence(passed)) => {
                 let _ = passed.send(Instant::now());
             }

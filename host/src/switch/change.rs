@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::proxy::router::Overlap;
-use crate::spec::{Dangling, DeciderSpec, PolicySpec, PoolSpec, Spec, VipSpec};
+use crate::spec::{Dangling, DeciderSpec, ListenerSpec, PolicySpec, PoolSpec, Spec, VipSpec};
 
 /// One step from a release to the next.
 #[derive(Clone, Debug)]
@@ -48,6 +48,9 @@ pub enum Change {
 /// What the configuration file wants of a release.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Desired {
+    /// Listeners by name.
+    #[serde(default)]
+    pub listeners: BTreeMap<String, ListenerSpec>,
     /// Virtual servers by name.
     pub vips: BTreeMap<String, VipSpec>,
     /// Pools by name.
@@ -102,7 +105,7 @@ impl Change {
             }
             Self::File { before, now } => merge(&before.unwrap_or_default(), now, &mut spec),
             Self::First { file, builds } => {
-                spec = Spec { vips: file.vips, pools: file.pools, policies: file.policies };
+                spec = Spec { listeners: file.listeners, vips: file.vips, pools: file.pools, policies: file.policies };
                 for (name, digest) in builds {
                     spec.policies.entry(name).or_default().digest = Some(digest);
                 }
@@ -145,7 +148,13 @@ fn merge(before: &Desired, now: Desired, spec: &mut Spec) {
             pools.insert(pool.to_owned(), wanted.clone());
         }
     }
-    *spec = Spec { vips, pools, policies };
+    let mut listeners = merge_entries(&before.listeners, now.listeners.clone(), &spec.listeners);
+    for listener in vips.values().flat_map(|vip| &vip.listen) {
+        if let Some(wanted) = now.listeners.get(listener).filter(|_| !listeners.contains_key(listener)) {
+            listeners.insert(listener.clone(), wanted.clone());
+        }
+    }
+    *spec = Spec { listeners, vips, pools, policies };
 }
 
 /// One kind of entries: those that the file says anew are the file's, those it says as before are as they serve (or do
@@ -171,15 +180,9 @@ mod tests {
     use super::*;
 
     fn desired(pool: &str) -> Desired {
-        let vip = VipSpec {
-            listen: "127.0.0.1:80".parse().unwrap(),
-            hosts: vec![],
-            paths: vec![],
-            decider: DeciderSpec::Pool(pool.into()),
-            fallback: None,
-        };
+        let vip = VipSpec::new(vec!["127.0.0.1:80".into()], DeciderSpec::Pool(pool.into()));
         let pools = ["blue", "green"].map(|name| (name.to_owned(), PoolSpec::default())).into();
-        Desired { vips: [("shop".to_owned(), vip)].into(), pools, policies: BTreeMap::new() }
+        Desired { vips: [("shop".to_owned(), vip)].into(), pools, ..Desired::default() }
     }
 
     fn decider(spec: &Spec) -> DeciderSpec {

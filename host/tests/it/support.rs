@@ -78,7 +78,7 @@ impl Host {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.app().switch.listening().first().expect("a vip listens").1
+        self.app().switch.listening().first().and_then(|(_, bound)| bound.tcp()).expect("a vip listens at a port")
     }
 
     pub(crate) fn current(&self) -> u64 {

@@ -89,7 +89,7 @@ impl App {
         let current = Arc::new(Current::new(Arc::new(nothing.expect("no vips do not overlap"))));
         let (falls, fallen) = mpsc::channel(FALLS_WAITING_MAX);
         let (drain, draining) = watch::channel(false);
-        let shared = Shared { current: current.clone(), falls, draining: draining.clone() };
+        let shared = Shared { current: current.clone(), falls };
         let workers: Vec<Handle> = (0..config.workers)
             .map(|id| Worker::start(id, shared.clone()))
             .collect::<Result<_, _>>()

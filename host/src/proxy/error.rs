@@ -2,12 +2,17 @@
 //!
 //! The client gets a short sentence and the exchange's id; the log gets the rest.
 
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
 use super::exchange::ExchangeId;
+use super::grpc;
+use super::h1::framing::BadFraming;
+use super::h1::head::BadHead;
+use super::h1::member::MemberFault;
 use super::headers::X_REQUEST_ID;
 use super::log_budget::LogBudget;
+use super::request_body::ClientFault;
 use super::response::Body;
 use crate::address::Address;
 
@@ -26,41 +31,59 @@ pub enum Error {
     /// The configuration's fault.
     #[error("pool `{0}` has no members")]
     NoMember(String),
+    /// Too many requests are in flight.
+    #[error("{0} has {1} requests in flight, the most that it may have")]
+    Overload(String, u32),
     /// The member's fault: it could not be reached.
     #[error("member {0} cannot be reached")]
     Connect(Address, #[source] std::io::Error),
     /// The member's fault: no answer in time.
     #[error("member {0} did not answer in time")]
     ResponseTimeout(Address),
-    /// The member's fault: the connection broke, or what came was not HTTP.
-    #[error("member {0} broke off or did not speak HTTP")]
-    Broken(Address, #[source] hyper::Error),
-    /// The member's fault: a transfer coding that nobody asked for (RFC 9110, 10.1.4).
-    #[error("member {0} answered in a transfer coding that is not understood")]
-    UnknownCoding(Address),
-    /// The client's fault: it went away, or broke the rules, in the middle of its request's body.
-    #[error("the client broke off its request")]
-    ClientGone(#[source] hyper::Error),
-    /// The member's fault: it switched to a protocol nobody asked for (RFC 9110, 15.2.2).
-    #[error("member {0} switched protocols unasked")]
-    UnaskedUpgrade(Address),
+    /// The member's fault: the connection broke, or what came was no answer.
+    #[error("member {0}: {1}")]
+    Member(Address, MemberFault),
+    /// The client's fault: what it did in the middle of its request's content.
+    #[error(transparent)]
+    Client(#[from] ClientFault),
 }
 
 /// What is wrong with a request's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
+    /// It is no head.
+    #[error(transparent)]
+    Head(#[from] BadHead),
+    /// It cannot be told where its content ends.
+    #[error(transparent)]
+    Framing(#[from] BadFraming),
+    /// Half of a head, and then nothing.
+    #[error("the request did not come in time")]
+    Slow,
     /// RFC 9112, 3.2: a request of HTTP/1.1 without Host.
     #[error("the Host header is missing")]
     HostMissing,
     /// RFC 9112, 3.2: more than one Host, or one that is no authority.
     #[error("the Host header is repeated or invalid")]
     Host,
+    /// RFC 9112, 3.2: the authority of the target is another than that of Host.
+    #[error("the Host header and the request target name different hosts")]
+    HostDisagrees,
     /// RFC 9112, 3.2: not a target that a member can be asked for.
     #[error("the request target is not one that can be forwarded")]
     Target,
-    /// RFC 9112, 6.1: a transfer coding other than chunked.
-    #[error("the transfer coding is not one that is understood here")]
-    Coding,
+    /// RFC 9110, 10.1.1: an expectation other than `100-continue`.
+    #[error("the expectation is not one that can be met")]
+    Expectation,
+    /// RFC 9110, 7.6.2: not a number.
+    #[error("Max-Forwards is not a number")]
+    MaxForwards,
+    /// RFC 9110, 9.3.8: a TRACE request has no content.
+    #[error("a TRACE request cannot have content")]
+    TraceContent,
+    /// It came through here too often.
+    #[error("the request goes round in circles")]
+    Loop,
     /// RFC 9110, 9.3.6: this is no tunnel.
     #[error("CONNECT is not offered here")]
     Connect,
@@ -69,18 +92,18 @@ pub enum Malformed {
 impl Error {
     /// Whether a member is to blame.
     pub fn is_of_member(&self) -> bool {
-        !matches!(self, Self::Malformed(_) | Self::NoVip | Self::Undecided(_) | Self::NoMember(_) | Self::ClientGone(_))
+        matches!(self, Self::Connect(..) | Self::ResponseTimeout(_) | Self::Member(..))
     }
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Malformed(Malformed::Connect | Malformed::Coding) => StatusCode::NOT_IMPLEMENTED,
-            Self::Malformed(_) | Self::ClientGone(_) => StatusCode::BAD_REQUEST,
+            Self::Malformed(malformed) => malformed.status(),
+            Self::Client(ClientFault::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Client(ClientFault::Slow) => StatusCode::REQUEST_TIMEOUT,
+            Self::Client(_) => StatusCode::BAD_REQUEST,
             Self::NoVip => StatusCode::NOT_FOUND,
-            Self::Undecided(_) | Self::NoMember(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Connect(..) | Self::Broken(..) | Self::UnaskedUpgrade(_) | Self::UnknownCoding(_) => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Undecided(_) | Self::NoMember(_) | Self::Overload(..) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Connect(..) | Self::Member(..) => StatusCode::BAD_GATEWAY,
             Self::ResponseTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -89,19 +112,18 @@ impl Error {
     fn public(&self) -> String {
         match self {
             Self::Malformed(malformed) => malformed.to_string(),
+            Self::Client(fault) => fault.to_string(),
             Self::NoVip => "nothing is served at this host and path".into(),
             Self::Undecided(_) | Self::NoMember(_) => "no pool can take this request now".into(),
+            Self::Overload(..) => "too many requests are being served, try again".into(),
             Self::Connect(..) => "no member of the pool can be reached".into(),
             Self::ResponseTimeout(_) => "the member did not answer in time".into(),
-            Self::Broken(..) | Self::UnaskedUpgrade(_) | Self::UnknownCoding(_) => {
-                "the member's answer cannot be used".into()
-            }
-            Self::ClientGone(_) => "the request broke off".into(),
+            Self::Member(..) => "the member's answer cannot be used".into(),
         }
     }
 
-    /// The answer to the client, and a line in the log.
-    pub fn respond(&self, id: &ExchangeId, log: &LogBudget) -> Response<Body> {
+    /// The answer to the client, and a line in the log. Calls of gRPC get their own kind of error.
+    pub fn respond(&self, id: &ExchangeId, log: &LogBudget, is_grpc: bool) -> Response<Body> {
         let status = self.status();
         if !status.is_server_error() {
             tracing::debug!(exchange = %id, status = status.as_u16(), "{self}");
@@ -109,19 +131,45 @@ impl Error {
             let cause = std::error::Error::source(self).map(ToString::to_string).unwrap_or_default();
             tracing::warn!(exchange = %id, status = status.as_u16(), cause, left_out, "{self}");
         }
-        let text = format!("{} {}: {}\nrequest {id}\n", status.as_u16(), reason(status), self.public());
-        let mut response = Response::new(Body::full(text));
-        *response.status_mut() = status;
+        let mut response = if is_grpc {
+            grpc::error(status, &self.public())
+        } else {
+            let text = format!("{} {}: {}\nrequest {id}\n", status.as_u16(), reason(status), self.public());
+            let mut response = Response::new(Body::full(text));
+            *response.status_mut() = status;
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            response
+        };
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(X_REQUEST_ID, id.to_value());
-        // After a head we could not make sense of, the next bytes may be anything (RFC 9112, 9.6).
-        if matches!(self, Self::Malformed(_)) {
+        if matches!(self, Self::Overload(..)) {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        // After a head or content we could not make sense of, the next bytes may be anything (RFC 9112, 9.6).
+        if matches!(self, Self::Malformed(_) | Self::Client(_)) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
 }
+
+impl Malformed {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::Connect | Self::Framing(BadFraming::UnknownCoding) => StatusCode::NOT_IMPLEMENTED,
+            Self::Head(BadHead::Version) => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Head(BadHead::TargetTooLong) => StatusCode::URI_TOO_LONG,
+            Self::Head(BadHead::TooLong) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Expectation => StatusCode::EXPECTATION_FAILED,
+            Self::Loop => StatusCode::LOOP_DETECTED,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// When a client that was refused for overload may try again: soon, as what is in flight is mostly short.
+const RETRY_AFTER_SECONDS: &str = "1";
 
 fn reason(status: StatusCode) -> &'static str {
     status.canonical_reason().unwrap_or("Error")

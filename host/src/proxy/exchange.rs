@@ -5,16 +5,20 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper::header::HeaderValue;
+use hyper::StatusCode;
+use hyper::header::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use super::listener::Listener;
 use crate::release::Flights;
+use crate::spec::vip::VipLimits;
 
 /// The other end of a connection, known before its first request.
 pub struct Client {
-    /// Where it comes from.
-    pub address: SocketAddr,
+    /// Where it comes from; `None` over a Unix socket, and where a PROXY protocol header does not say.
+    pub address: Option<SocketAddr>,
+    /// Where it came to.
+    pub local: Option<SocketAddr>,
     /// Its IP address as a header value, made once.
     pub forwarded_for: HeaderValue,
     /// The listener it came to.
@@ -22,12 +26,33 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client at `address` that came to `listener`.
-    pub fn new(address: SocketAddr, listener: Arc<Listener>) -> Self {
-        let ip = address.ip().to_canonical();
-        let forwarded_for = HeaderValue::from_str(&ip.to_string()).expect("an IP address is a field value");
-        Self { address: SocketAddr::new(ip, address.port()), forwarded_for, listener }
+    /// A client that came from `address` to `listener`, bound at `local`.
+    pub fn new(address: Option<SocketAddr>, local: Option<SocketAddr>, listener: Arc<Listener>) -> Self {
+        let address = address.map(|address| SocketAddr::new(address.ip().to_canonical(), address.port()));
+        let forwarded_for = match address {
+            Some(address) => HeaderValue::from_str(&address.ip().to_string()).expect("an IP address is a field value"),
+            // RFC 7239, 6.2.
+            None => HeaderValue::from_static("unknown"),
+        };
+        Self { address, local, forwarded_for, listener }
     }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unknown"),
+        }
+    }
+}
+
+/// The client's end of one exchange, for what comes before the answer.
+pub trait Asker {
+    /// Passes on an interim answer (RFC 9110, 15.2), where the client can read it.
+    fn interim(&self, status: StatusCode, fields: &HeaderMap);
+    /// What the vip allows its clients, once the vip is known.
+    fn limit(&self, limits: &VipLimits);
 }
 
 /// Names one exchange in headers, error pages and the log: 32 hex digits, unique and without meaning.

@@ -33,9 +33,6 @@ impl Head {
         if parts.method == Method::CONNECT {
             return Err(Malformed::Connect);
         }
-        if !headers::has_known_coding(&parts.headers) {
-            return Err(Malformed::Coding);
-        }
         let host = host(&parts)?;
         // RFC 9112, 3.2.2: the authority of an absolute target replaces what Host says. One without a scheme is no target
         // at all (`GET shop`), and neither is what has no path of its own (`*`).

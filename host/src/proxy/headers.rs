@@ -51,10 +51,6 @@ pub fn to_member(head: &mut Head, client: &Client, id: ExchangeId, route: Option
 
 /// Makes a member's fields those that the client gets.
 pub fn to_client(fields: &mut HeaderMap, route: Option<&mut Route>) {
-    // RFC 9112, 6.3: with both, the coding says where the content ends. Whoever is told the length would cut it there.
-    if fields.contains_key(TRANSFER_ENCODING) {
-        fields.remove(CONTENT_LENGTH);
-    }
     strip_connection_fields(fields);
     if let Some(route) = route {
         for (name, value) in route.add.drain(..) {
@@ -63,14 +59,17 @@ pub fn to_client(fields: &mut HeaderMap, route: Option<&mut Route>) {
     }
 }
 
-/// Whether a message's content can be read: chunked is the one transfer coding that is undone here, and another, passed
-/// on without being named, would be taken for content (RFC 9112, 6.1).
-pub fn has_known_coding(fields: &HeaderMap) -> bool {
-    fields.get_all(TRANSFER_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+/// The one transfer coding that is spoken here.
+pub const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
+
+/// Whether `Connection` names this option; `option` is lower-case.
+pub fn connection_has(fields: &HeaderMap, option: &str) -> bool {
+    let mut options = fields.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    options.any(|named| named.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
 }
 
 /// Removes the fields that belong to one connection (RFC 9110, 7.6.1), and all that `Connection` names.
-fn strip_connection_fields(fields: &mut HeaderMap) {
+pub fn strip_connection_fields(fields: &mut HeaderMap) {
     if fields.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = fields
             .get_all(CONNECTION)
@@ -121,19 +120,12 @@ mod tests {
     }
 
     #[test]
-    fn a_length_beside_a_coding_is_dropped() {
-        let mut fields = map(&[("content-length", "3"), ("transfer-encoding", "chunked"), ("etag", "x")]);
-        to_client(&mut fields, None);
-        assert_eq!(fields, map(&[("etag", "x")]));
-    }
-
-    #[test]
     fn what_clients_claim_about_forwarding_is_replaced() {
         let mut head = Head::probe("GET", "/", &[("x-forwarded-for", b"6.6.6.6"), ("te", b"Trailers"), ("x-a", b"1")]);
         from_client(head.fields_mut());
         let listener = ListenerSpec::plain("127.0.0.1:80".parse().unwrap());
         let listener = Listener::new("127.0.0.1:80", listener);
-        let client = Client::new("[::ffff:192.0.2.7]:5".parse().unwrap(), listener.into());
+        let client = Client::new("[::ffff:192.0.2.7]:5".parse().ok(), None, listener.into());
         let id = crate::proxy::exchange::ExchangeIds::default().next();
         to_member(&mut head, &client, id, None);
         assert_eq!(head.header_values("x-forwarded-for").collect::<Vec<_>>(), [b"192.0.2.7"]);

@@ -15,6 +15,8 @@ use tokio::sync::oneshot;
 
 use super::connection;
 use super::exchange::Client;
+use super::leaving::Leaving;
+use super::stream::Plain;
 use super::worker::Worker;
 use crate::address::Address;
 use crate::release::Release;
@@ -112,27 +114,54 @@ impl Socket {
 
 /// Accepts connections until told to stop. `opened` is the listener as the release has it that opened the socket.
 pub async fn accept(worker: Rc<Worker>, socket: Socket, opened: Arc<Listener>, mut stop: oneshot::Receiver<()>) {
-    let Socket::Tcp(socket) = socket else { return };
-    let listener = tokio::net::TcpListener::from_std(socket).expect("the socket is non-blocking");
+    let socket = Accepting::from_std(socket).expect("the socket is non-blocking");
+    let leaving = Rc::new(Leaving::default());
     loop {
         let accepted = tokio::select! {
             biased;
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
             // Only once nothing waits in the kernel's queue: closing the socket would reset what does.
-            _ = &mut stop => return,
+            _ = &mut stop => return leaving.begin(),
         };
         match accepted {
             Ok((stream, peer)) => {
                 // As the current release has it: a switch may have changed what is spoken here.
                 let listener = worker.current.pin().listeners.get(&opened.id).unwrap_or(&opened).clone();
-                let client = Client::new(peer, listener);
-                tokio::task::spawn_local(connection::serve(worker.clone(), stream, client));
+                let client = Client::new(peer, None, listener);
+                tokio::task::spawn_local(connection::serve(worker.clone(), stream, client, leaving.clone()));
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(address = %opened.spec.address, %error, "cannot accept connections for a moment");
                 tokio::time::sleep(PAUSE).await;
             }
+        }
+    }
+}
+
+/// A socket of this worker's runtime.
+enum Accepting {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener),
+}
+
+impl Accepting {
+    fn from_std(socket: Socket) -> io::Result<Self> {
+        Ok(match socket {
+            Socket::Tcp(socket) => Self::Tcp(tokio::net::TcpListener::from_std(socket)?),
+            Socket::Unix(socket) => Self::Unix(tokio::net::UnixListener::from_std(socket)?),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<(Plain, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, peer) = socket.accept().await?;
+                // Answers are small and many; without this the last segment of each may wait for an acknowledgement.
+                let _ = stream.set_nodelay(true);
+                Ok((Plain::Tcp(stream), Some(peer)))
+            }
+            Self::Unix(socket) => socket.accept().await.map(|(stream, _)| (Plain::Unix(stream), None)),
         }
     }
 }

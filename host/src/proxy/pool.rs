@@ -6,11 +6,13 @@ use std::iter::Chain;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use std::{slice, vec};
+use std::{io, slice, vec};
 
 use super::member::{Member, Members};
 use super::per_worker::PerWorker;
+use super::stream::{Plain, Stream};
 use crate::spec::PoolSpec;
+use crate::spec::pool::{Protocol, ProxyVersion};
 use crate::telemetry::{Counts, PoolCounts};
 
 /// A pool as one release defines it. Its members and counts outlive the release.
@@ -23,6 +25,8 @@ pub struct Pool {
     pub connect_timeout: Duration,
     /// Time until a member's answer begins.
     pub response_timeout: Duration,
+    /// How members are spoken to.
+    pub transport: Arc<Transport>,
     /// What the pool has served, over all releases.
     pub counts: Arc<PoolCounts>,
     /// Whose turn it is, for each worker on its own.
@@ -40,6 +44,7 @@ impl Pool {
             members,
             connect_timeout: spec.connect_timeout,
             response_timeout: spec.response_timeout,
+            transport: Arc::new(Transport::new(spec)),
             counts: counts.pool(name),
             turns,
         }
@@ -74,6 +79,33 @@ impl Pool {
     /// Requests in flight to all its members.
     pub fn in_flight(&self) -> u32 {
         self.members.iter().map(|member| member.in_flight()).sum()
+    }
+}
+
+/// How a pool's members are spoken to.
+pub struct Transport {
+    /// Equal for equal ways: connections are shared between pools and releases whose ways are the same.
+    pub id: u64,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// What connections begin with.
+    pub proxy_protocol: Option<ProxyVersion>,
+}
+
+impl Transport {
+    fn new(spec: &PoolSpec) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (spec.protocol, spec.proxy_protocol).hash(&mut hasher);
+        Self { id: hasher.finish(), protocol: spec.protocol, proxy_protocol: spec.proxy_protocol }
+    }
+
+    /// Makes a new connection one that requests can be sent on.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    #[allow(clippy::unused_async, reason = "TLS waits here")]
+    pub async fn secure(&self, plain: Plain) -> io::Result<Stream> {
+        Ok(Stream::Plain(plain))
     }
 }
 

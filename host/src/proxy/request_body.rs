@@ -1,81 +1,60 @@
-//! The request's body on its way to a member.
+//! The request's content on its way to a member, whatever the client speaks.
 
-use std::cell::Cell;
-use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::Instant;
+use hyper::body::Frame;
 
-/// What a member is sent.
+use super::h1::conn::SharedConn;
+use super::h1::decoder::BadBody;
+
+/// A client's content. Pulled by whoever sends it on, so that no more is read than a member takes.
 pub enum RequestBody {
-    /// The client's stream. It can be sent once.
-    Client(Incoming, Progress),
-    /// Nothing: can be sent as often as wanted.
+    /// None, known from the head.
     Empty,
+    /// From an HTTP/1 connection.
+    H1(SharedConn),
 }
 
-impl From<Incoming> for RequestBody {
-    fn from(incoming: Incoming) -> Self {
-        if incoming.is_end_stream() { Self::Empty } else { Self::Client(incoming, Progress::default()) }
-    }
+/// What ended a request before its end: all of it the client's doing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ClientFault {
+    /// It went away.
+    #[error("the client went away")]
+    Gone,
+    /// It broke the rules.
+    #[error(transparent)]
+    Malformed(#[from] BadBody),
+    /// It kept us waiting.
+    #[error("the client is too slow")]
+    Slow,
+    /// It sends more than the vip takes.
+    #[error("the content is longer than the {0} bytes that are allowed")]
+    TooLarge(u64),
 }
 
 impl RequestBody {
-    /// When it last moved, if it can.
-    pub fn progress(&self) -> Option<Progress> {
+    /// The next piece of content, or the trailers; `None` at the end.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
         match self {
-            Self::Client(_, progress) => Some(progress.clone()),
-            Self::Empty => None,
-        }
-    }
-}
-
-/// When a body last moved: a member cannot be expected to answer while it is still being told.
-#[derive(Clone)]
-pub struct Progress(Rc<Cell<Instant>>);
-
-impl Progress {
-    /// The last time that a piece was passed on.
-    pub fn last(&self) -> Instant {
-        self.0.get()
-    }
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self(Rc::new(Cell::new(Instant::now())))
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Self::Client(incoming, progress) => {
-                let frame = std::task::ready!(Pin::new(incoming).poll_frame(cx));
-                progress.0.set(Instant::now());
-                Poll::Ready(frame)
-            }
             Self::Empty => Poll::Ready(None),
+            Self::H1(conn) => conn.poll_frame(cx),
         }
     }
 
-    fn is_end_stream(&self) -> bool {
+    /// Its length, where the head says it.
+    pub fn length(&self) -> Option<u64> {
         match self {
-            Self::Client(incoming, _) => incoming.is_end_stream(),
-            Self::Empty => true,
+            Self::Empty => Some(0),
+            Self::H1(conn) => conn.body_length(),
         }
     }
 
-    fn size_hint(&self) -> SizeHint {
+    /// From now on, everything that the client sends is content: the member has switched protocols.
+    pub fn become_tunnel(&mut self) {
         match self {
-            Self::Client(incoming, _) => incoming.size_hint(),
-            Self::Empty => SizeHint::with_exact(0),
+            Self::Empty => {}
+            Self::H1(conn) => conn.become_tunnel(),
         }
     }
 }

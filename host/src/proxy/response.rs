@@ -1,19 +1,20 @@
-//! The answer's body on its way to the client: streamed as it comes, and what happens when it ends.
+//! The answer's content on its way to the client: streamed as it comes, and what happens when it ends.
 
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::Frame;
 
-use super::connector::MemberConnection;
+use super::connector::{ConnectionKey, MemberExchange};
 use super::exchange::Flight;
+use super::h1::member::Failure;
 use super::member::Member;
 use super::worker::Worker;
 
-/// A response body: our own few bytes, or a member's stream.
+/// An answer's content: our own few bytes, or a member's stream.
 pub enum Body {
     /// Made here.
     Full(Option<Bytes>),
@@ -21,17 +22,22 @@ pub enum Body {
     Member(MemberBody),
 }
 
-/// A member's answer, with what must outlive it. When the client goes away, hyper drops this, and with it the connection
-/// to the member that nobody reads any more.
+/// A member's answer, with what must outlive it. When the client goes away this is dropped, and with it the connection to
+/// the member that nobody reads any more.
 pub struct MemberBody {
-    incoming: Incoming,
+    /// `None` once it has ended.
+    exchange: Option<MemberExchange>,
     ended: bool,
-    /// `None` once it was given back.
-    connection: Option<MemberConnection>,
+    key: ConnectionKey,
     worker: Rc<Worker>,
     use_of_member: InUse,
+    tunnel_timeout: Duration,
     _flight: Flight,
 }
+
+/// The rest of the answer cannot be had: what the client has of it is not all.
+#[derive(Debug)]
+pub struct BrokeOff;
 
 /// A member with one more request in flight, until dropped.
 pub struct InUse(pub Arc<Member>);
@@ -51,77 +57,104 @@ impl Drop for InUse {
 }
 
 impl Body {
-    /// A body made here.
+    /// Content made here.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         Self::Full(Some(bytes.into()))
     }
 
-    /// A body streamed from a member.
+    /// Content streamed from a member.
     pub fn member(
-        incoming: Incoming,
-        connection: MemberConnection,
+        exchange: MemberExchange,
+        key: ConnectionKey,
         worker: &Rc<Worker>,
         use_of_member: InUse,
+        tunnel_timeout: Duration,
         flight: Flight,
     ) -> Self {
         Self::Member(MemberBody {
-            incoming,
+            exchange: Some(exchange),
             ended: false,
-            connection: Some(connection),
+            key,
             worker: worker.clone(),
             use_of_member,
+            tunnel_timeout,
             _flight: flight,
         })
     }
+
+    /// The next piece of content, or the trailers; `None` at the end. [`Body::drive`] must be called beside it.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
+        match self {
+            Self::Full(bytes) => {
+                let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
+                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Self::Member(body) => body.poll_frame(cx),
+        }
+    }
+
+    /// Passes on what the client still sends; answers whether anything moved.
+    pub fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Member(MemberBody { exchange: Some(exchange), .. }) => exchange.drive(cx),
+            _ => false,
+        }
+    }
+
+    /// Whether all that the client sends has been passed on.
+    pub fn is_request_done(&self) -> bool {
+        match self {
+            Self::Member(MemberBody { exchange: Some(exchange), .. }) => exchange.is_request_done(),
+            _ => true,
+        }
+    }
+
+    /// How many bytes are still to come, where that is known.
+    pub fn length(&self) -> Option<u64> {
+        match self {
+            Self::Full(bytes) => Some(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Member(body) => body.exchange.as_ref().map_or(Some(0), MemberExchange::length),
+        }
+    }
+
+    /// How long nothing may pass, where this is a tunnel.
+    pub fn tunnel_timeout(&self) -> Duration {
+        match self {
+            Self::Full(_) => Duration::ZERO,
+            Self::Member(body) => body.tunnel_timeout,
+        }
+    }
 }
 
-impl HttpBody for Body {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Member(body) => {
-                let frame = std::task::ready!(Pin::new(&mut body.incoming).poll_frame(cx));
-                match &frame {
-                    None => body.ended = true,
-                    // hyper breaks off the connection to the client, by which it can tell that this is not all.
-                    Some(Err(error)) => {
-                        body.use_of_member.0.fail();
-                        if let Some(left_out) = body.worker.log.spend() {
-                            let member = &body.use_of_member.0.address;
-                            tracing::warn!(%member, %error, left_out, "a member's answer broke off");
-                        }
-                    }
-                    Some(Ok(_)) => {}
-                }
-                Poll::Ready(frame)
+impl MemberBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
+        let Some(exchange) = self.exchange.as_mut().filter(|_| !self.ended) else { return Poll::Ready(None) };
+        match std::task::ready!(exchange.poll_frame(cx)) {
+            Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+            None => {
+                self.ended = true;
+                Poll::Ready(None)
             }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Self::Member(body) => body.incoming.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Member(body) => body.incoming.size_hint(),
+            Some(Err(failure)) => {
+                self.exchange = None;
+                if let Failure::Member(fault) = failure {
+                    self.use_of_member.0.fail();
+                    if let Some(left_out) = self.worker.log.spend() {
+                        let member = &self.use_of_member.0.address;
+                        tracing::warn!(%member, error = %fault, left_out, "a member's answer broke off");
+                    }
+                }
+                Poll::Ready(Some(Err(BrokeOff)))
+            }
         }
     }
 }
 
 impl Drop for MemberBody {
     fn drop(&mut self) {
-        // A connection whose answer was not read to its end cannot carry another one.
-        let ended = self.ended || self.incoming.is_end_stream();
-        if let Some(connection) = self.connection.take().filter(|_| ended) {
-            self.worker.connector.give_back(&self.use_of_member.0.address, connection);
+        // An exchange that is not at its end on both sides takes its connection with it.
+        if let Some(exchange) = self.exchange.take() {
+            self.worker.connector.give_back(&self.key, exchange);
         }
     }
 }

@@ -6,13 +6,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
+use hyper::header::HeaderValue;
 use tokio::time::Instant;
 
 use super::connector::Connector;
@@ -44,9 +45,8 @@ pub struct Worker {
     pub falls: mpsc::Sender<Fall>,
     /// How often it writes to the log.
     pub log: LogBudget,
-    leaving: Cell<bool>,
-    left: Notify,
     instances: RefCell<Instances>,
+    date: RefCell<Date>,
     seeds: Cell<u64>,
 }
 
@@ -76,8 +76,6 @@ pub struct Shared {
     pub current: Arc<Current>,
     /// Where policies' failures are told.
     pub falls: mpsc::Sender<Fall>,
-    /// True once the host is leaving.
-    pub draining: watch::Receiver<bool>,
 }
 
 /// A worker's thread, from outside.
@@ -110,14 +108,9 @@ impl Worker {
         self.instances.borrow_mut().ask(&rung.policy, head, inputs)
     }
 
-    /// Resolves when the host leaves. Local to the worker: every connection looks at it all the time.
-    pub fn leaving(self: &Rc<Self>) -> impl Future<Output = ()> + use<> {
-        let worker = self.clone();
-        async move {
-            if !worker.leaving.get() {
-                worker.left.notified().await;
-            }
-        }
+    /// The time as `Date` says it (RFC 9110, 5.6.7).
+    pub fn date(&self) -> HeaderValue {
+        self.date.borrow_mut().value()
     }
 
     /// A Weyl sequence: never the same twice. The guest's generator makes randomness of it.
@@ -136,12 +129,10 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
         ids: ExchangeIds::default(),
         falls: shared.falls,
         log: LogBudget::default(),
-        leaving: Cell::new(false),
-        left: Notify::new(),
         instances: RefCell::default(),
+        date: RefCell::default(),
         seeds: Cell::new(getrandom::u64().expect("the system has randomness")),
     });
-    tokio::task::spawn_local(tell_when_leaving(Rc::downgrade(&worker), shared.draining));
     let mut listeners = HashMap::new();
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     loop {
@@ -177,11 +168,27 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
     }
 }
 
-async fn tell_when_leaving(worker: Weak<Worker>, mut draining: watch::Receiver<bool>) {
-    let _ = draining.wait_for(|draining| *draining).await;
-    if let Some(worker) = worker.upgrade() {
-        worker.leaving.set(true);
-        worker.left.notify_waiters();
+/// The date as text, made once a second.
+struct Date {
+    second: u64,
+    text: HeaderValue,
+}
+
+impl Default for Date {
+    fn default() -> Self {
+        Self { second: 0, text: HeaderValue::from_static("") }
+    }
+}
+
+impl Date {
+    fn value(&mut self) -> HeaderValue {
+        let second = crate::time::wall_nanos() / 1_000_000_000;
+        if second != self.second {
+            let text = httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(second));
+            self.text = HeaderValue::from_str(&text).expect("a date is a field value");
+            self.second = second;
+        }
+        self.text.clone()
     }
 }
 

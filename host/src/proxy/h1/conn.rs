@@ -1,0 +1,251 @@
+//! A client's connection, shared by those who take part in one exchange: its server, which reads heads and writes
+//! answers, and the member's side, which pulls the request's content.
+//!
+//! All of them run in one task, one after the other, so that each borrows it for as long as a poll takes.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::body::Frame;
+use hyper::header::HeaderMap;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::decoder::{Decoded, Decoder};
+use super::encoder;
+use super::framing::Framing;
+use super::head::{self, BadHead, HeadLimits, Lines, RequestHead};
+use super::wire::{Expected, Wire};
+use crate::proxy::alarm::Alarm;
+use crate::proxy::pace::Pace;
+use crate::proxy::request_body::ClientFault;
+use crate::spec::vip::VipLimits;
+
+/// Bytes of further requests that are read while one is being served.
+const PIPELINED_BYTES_MAX: usize = 16 * 1024;
+
+/// How often we look whether a client that has ended its side is still there.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+/// A client's connection, shared.
+#[derive(Clone)]
+pub struct SharedConn(Rc<RefCell<Conn>>);
+
+/// A client's connection.
+pub struct Conn {
+    /// Its bytes.
+    pub wire: Wire,
+    lines: Lines,
+    limits: HeadLimits,
+    body: Decoder,
+    body_bytes: u64,
+    body_bytes_max: Option<u64>,
+    reading: Pace,
+    /// How fast the client takes our answers.
+    pub writing: Pace,
+    /// Whether the client of this exchange reads interim answers.
+    takes_interim: bool,
+    /// Whether it waits for one before it sends its content.
+    awaits_continue: bool,
+    looking_after: Option<Pin<Box<Interval>>>,
+}
+
+/// What came instead of a request.
+#[derive(Debug)]
+pub enum NoRequest {
+    /// Nothing: the client has gone, or was idle for too long.
+    Closed,
+    /// Bytes that are no request.
+    Bad(BadHead),
+    /// Half of a head, and then nothing for too long.
+    Slow,
+}
+
+impl SharedConn {
+    /// A connection before its first request.
+    pub fn new(wire: Wire, limits: HeadLimits) -> Self {
+        let defaults = VipLimits::default();
+        Self(Rc::new(RefCell::new(Conn {
+            wire,
+            lines: Lines::default(),
+            limits,
+            body: Decoder::new(Framing::Length(0), limits),
+            body_bytes: 0,
+            body_bytes_max: None,
+            reading: Pace::new(&defaults),
+            writing: Pace::new(&defaults),
+            takes_interim: false,
+            awaits_continue: false,
+            looking_after: None,
+        })))
+    }
+
+    /// Does something with the connection.
+    pub fn with<T>(&self, act: impl FnOnce(&mut Conn) -> T) -> T {
+        act(&mut self.0.borrow_mut())
+    }
+
+    /// The next request's head. `alarm` is set to the end of the idle time; a head that has begun gets `head_timeout`.
+    pub async fn next_head(&self, alarm: &Alarm, head_timeout: Duration) -> Result<RequestHead, NoRequest> {
+        let (mut skipped, mut begun) = (0, false);
+        std::future::poll_fn(|cx| {
+            let conn = &mut *self.0.borrow_mut();
+            loop {
+                if conn.lines.skip_empty(&mut conn.wire.input, &mut skipped).map_err(NoRequest::Bad)? {
+                    if let Some(head) = conn.take_head().map_err(NoRequest::Bad)? {
+                        return Poll::Ready(Ok(head));
+                    }
+                    if !begun {
+                        begun = true;
+                        alarm.set(Instant::now() + head_timeout);
+                    }
+                } else if !begun {
+                    conn.wire.rest();
+                }
+                match conn.wire.poll_read(cx, Expected::Head) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoRequest::Closed)),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => {
+                        ready!(alarm.poll(cx));
+                        return Poll::Ready(Err(if begun { NoRequest::Slow } else { NoRequest::Closed }));
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Begins an exchange whose content is framed so.
+    pub fn begin(&self, framing: Framing, takes_interim: bool, awaits_continue: bool) {
+        let conn = &mut *self.0.borrow_mut();
+        conn.body = Decoder::new(framing, conn.limits);
+        conn.body_bytes = 0;
+        conn.takes_interim = takes_interim;
+        conn.awaits_continue = awaits_continue;
+    }
+
+    /// What the vip allows its clients.
+    pub fn limit(&self, limits: &VipLimits) {
+        let conn = &mut *self.0.borrow_mut();
+        conn.body_bytes_max = limits.request_body_bytes_max;
+        conn.reading = Pace::new(limits);
+        conn.writing = Pace::new(limits);
+    }
+
+    /// Puts an interim answer before the final one, for a client that reads them.
+    pub fn interim(&self, status: StatusCode, fields: &HeaderMap) {
+        let conn = &mut *self.0.borrow_mut();
+        if status == StatusCode::CONTINUE {
+            // Nobody waits for it, or it was said already.
+            if !std::mem::take(&mut conn.awaits_continue) {
+                return;
+            }
+        }
+        if conn.takes_interim && conn.wire.has_room() {
+            let output = conn.wire.output();
+            encoder::status_line(output, status, status.canonical_reason().unwrap_or_default());
+            encoder::fields(output, fields);
+            output.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// The next piece of the request's content.
+    pub fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
+        let conn = &mut *self.0.borrow_mut();
+        loop {
+            match conn.body.decode(&mut conn.wire.input, conn.wire.has_ended()) {
+                Ok(Decoded::End) => return Poll::Ready(None),
+                Ok(Decoded::Frame(frame)) => return Poll::Ready(Some(conn.count(frame))),
+                Ok(Decoded::Wanting) => {}
+                Err(bad) => return Poll::Ready(Some(Err(bad.into()))),
+            }
+            match conn.wire.poll_read(cx, Expected::Body) {
+                Poll::Ready(Ok(read)) => conn.reading.moved(read),
+                Poll::Ready(Err(_)) => return Poll::Ready(Some(Err(ClientFault::Gone))),
+                Poll::Pending => {
+                    ready!(conn.reading.poll_overdue(cx));
+                    return Poll::Ready(Some(Err(ClientFault::Slow)));
+                }
+            }
+        }
+    }
+
+    /// The length of the content, where it is known.
+    pub fn body_length(&self) -> Option<u64> {
+        self.0.borrow().body.remaining()
+    }
+
+    /// Whether the request was read to its end.
+    pub fn has_whole_request(&self) -> bool {
+        self.0.borrow().body.is_done()
+    }
+
+    /// Whether the client still waits for leave to send its content, which then may or may not come.
+    pub fn awaits_continue(&self) -> bool {
+        self.0.borrow().awaits_continue
+    }
+
+    /// Everything that comes from now on is content.
+    pub fn become_tunnel(&self) {
+        let conn = &mut *self.0.borrow_mut();
+        conn.body = Decoder::new(Framing::UntilClose, conn.limits);
+        conn.body_bytes_max = None;
+    }
+
+    /// While a member is waited for: writes interim answers, and is ready when the client has gone.
+    ///
+    /// A client that has ended its side may well wait for its answer (RFC 9112, 9.6), and looks just like one that has
+    /// closed altogether. Which of the two it is shows when it is written to, or when the kernel asks.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let conn = &mut *self.0.borrow_mut();
+        if let Poll::Ready(Err(_)) = conn.wire.poll_flush(cx) {
+            return Poll::Ready(());
+        }
+        if !conn.body.is_done() {
+            // Whoever pulls the content will see it.
+            return Poll::Pending;
+        }
+        while !conn.wire.has_ended() && conn.wire.input.len() < PIPELINED_BYTES_MAX {
+            if ready!(conn.wire.poll_read(cx, Expected::Head)).is_err() {
+                return Poll::Ready(());
+            }
+        }
+        if !conn.wire.has_ended() {
+            return Poll::Pending;
+        }
+        let plain = conn.wire.stream().plain();
+        let looking_after = conn.looking_after.get_or_insert_with(|| {
+            plain.keep_alive();
+            let mut every = tokio::time::interval(LOOK_AFTER);
+            every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            Box::pin(every)
+        });
+        loop {
+            ready!(looking_after.poll_tick(cx));
+            if plain.error().is_some() {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl Conn {
+    fn take_head(&mut self) -> Result<Option<RequestHead>, BadHead> {
+        let Some(bytes) = self.lines.take(&mut self.wire.input, self.limits)? else { return Ok(None) };
+        let head = head::request(&bytes, &self.lines);
+        self.lines.clear();
+        head.map(Some)
+    }
+
+    fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, ClientFault> {
+        self.body_bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        match self.body_bytes_max {
+            Some(max) if self.body_bytes > max => Err(ClientFault::TooLarge(max)),
+            _ => Ok(frame),
+        }
+    }
+}

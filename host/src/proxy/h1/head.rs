@@ -1,0 +1,370 @@
+//! Reads heads and trailers, to the letter of RFC 9112: CRLF ends a line, and nothing else does.
+//!
+//! Nothing is copied: names that are common are known by number, values are slices of what was read.
+
+use bytes::{Bytes, BytesMut};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode, Uri, Version};
+use memchr::memchr;
+
+/// How long a head may be.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    /// Bytes of all lines together.
+    pub bytes: usize,
+    /// Fields.
+    pub fields: usize,
+}
+
+/// The head of a request as it was sent.
+#[derive(Debug)]
+pub struct RequestHead {
+    /// Any token.
+    pub method: Method,
+    /// In any of the four forms (RFC 9112, 3.2).
+    pub target: Uri,
+    /// 1.0 or 1.1.
+    pub version: Version,
+    /// In the order they came.
+    pub fields: HeaderMap,
+}
+
+/// The head of an answer as it was sent.
+#[derive(Debug)]
+pub struct AnswerHead {
+    /// 100 to 999.
+    pub status: StatusCode,
+    /// 1.0 or 1.1.
+    pub version: Version,
+    /// What the status line says beside the status, where that is not what everybody says.
+    pub reason: Option<Bytes>,
+    /// In the order they came.
+    pub fields: HeaderMap,
+}
+
+/// Why bytes are no head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadHead {
+    /// RFC 9112, 2.2: a line that ends in LF alone, or holds a CR.
+    #[error("a line does not end in CRLF")]
+    LineEnd,
+    /// RFC 9112, 3: not method, target and version with one space between each.
+    #[error("the request line is not one")]
+    RequestLine,
+    /// RFC 9112, 3.2: not a target, or with bytes that no target may have.
+    #[error("the request target is not one")]
+    Target,
+    /// RFC 9110, 15.6.6: a major version other than 1.
+    #[error("this version of HTTP is not spoken here")]
+    Version,
+    /// RFC 9112, 4: not version, three digits and a reason.
+    #[error("the status line is not one")]
+    StatusLine,
+    /// RFC 9112, 5: not a name, a colon and a value.
+    #[error("a header field is not one")]
+    Field,
+    /// RFC 9112, 5.2: a line that begins with white space.
+    #[error("a header field is folded")]
+    Fold,
+    /// RFC 9112, 3: a request line longer than the limit.
+    #[error("the request target is too long")]
+    TargetTooLong,
+    /// RFC 6585, 5: more bytes or fields than the limit.
+    #[error("the header fields are too many or too long")]
+    TooLong,
+}
+
+/// Where lines end in what is read so far, so that no byte is looked at twice when a head comes in pieces.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// One past the LF of each line.
+    ends: Vec<usize>,
+    /// How far was looked.
+    seen: usize,
+}
+
+/// Lines before a request line that are empty, as some clients send after a body, and are skipped (RFC 9112, 2.2).
+const EMPTY_LINES_MAX: usize = 4;
+
+impl Lines {
+    /// Takes a whole head off `input`, its empty line included; `None` where more must be read.
+    ///
+    /// # Errors
+    /// When it cannot become one.
+    pub fn take(&mut self, input: &mut BytesMut, limits: HeadLimits) -> Result<Option<Bytes>, BadHead> {
+        loop {
+            let begin = self.ends.last().copied().unwrap_or(0);
+            let Some(found) = memchr(b'\n', &input[self.seen..]) else {
+                self.seen = input.len();
+                if input.len() > limits.bytes {
+                    return Err(self.too_long());
+                }
+                return Ok(None);
+            };
+            let end = self.seen + found + 1;
+            self.seen = end;
+            if input[begin..end].len() < 2 || input[end - 2] != b'\r' {
+                return Err(BadHead::LineEnd);
+            }
+            if end > limits.bytes || self.ends.len() > limits.fields + 1 {
+                return Err(self.too_long());
+            }
+            self.ends.push(end);
+            if end - begin == 2 {
+                return Ok(Some(input.split_to(end).freeze()));
+            }
+        }
+    }
+
+    /// Drops empty lines at the front of `input`; answers whether a line that is not empty may begin there.
+    ///
+    /// # Errors
+    /// When there are too many of them.
+    pub fn skip_empty(&mut self, input: &mut BytesMut, skipped: &mut usize) -> Result<bool, BadHead> {
+        while input.first() == Some(&b'\r') {
+            match input.get(1) {
+                None => return Ok(false),
+                Some(b'\n') if *skipped < EMPTY_LINES_MAX => {
+                    let _ = input.split_to(2);
+                    *skipped += 1;
+                }
+                Some(_) => return Err(BadHead::RequestLine),
+            }
+        }
+        Ok(!input.is_empty())
+    }
+
+    /// Forgets the lines of the head before.
+    pub fn clear(&mut self) {
+        self.ends.clear();
+        self.seen = 0;
+    }
+
+    fn too_long(&self) -> BadHead {
+        if self.ends.is_empty() { BadHead::TargetTooLong } else { BadHead::TooLong }
+    }
+
+    /// The lines of `head`, without their ends and without the empty one.
+    fn iter<'a>(&'a self, head: &'a Bytes) -> impl Iterator<Item = (usize, usize)> + 'a {
+        debug_assert_eq!(self.ends.last(), Some(&head.len()));
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        begins.zip(self.ends.iter().map(|end| end - 2)).take(self.ends.len().saturating_sub(1))
+    }
+}
+
+/// Reads a request's head that [`Lines::take`] has found.
+///
+/// # Errors
+/// What RFC 9112 does not allow.
+pub fn request(head: &Bytes, lines: &Lines) -> Result<RequestHead, BadHead> {
+    let mut lines_of_head = lines.iter(head);
+    let (begin, end) = lines_of_head.next().ok_or(BadHead::RequestLine)?;
+    let line = &head[begin..end];
+    let first = memchr(b' ', line).ok_or(BadHead::RequestLine)?;
+    let second = first + 1 + memchr(b' ', &line[first + 1..]).ok_or(BadHead::RequestLine)?;
+    let method = Method::from_bytes(&line[..first]).map_err(|_| BadHead::RequestLine)?;
+    let version = request_version(&line[second + 1..])?;
+    let target = &line[first + 1..second];
+    if target.is_empty() {
+        return Err(BadHead::RequestLine);
+    }
+    if !target.iter().all(|byte| is_of_target(*byte)) {
+        return Err(BadHead::Target);
+    }
+    let target = if method == Method::OPTIONS && is_absolute_without_path(target) {
+        // RFC 9112, 3.2.4: it asks about the server as a whole.
+        Uri::from_static("*")
+    } else {
+        Uri::from_maybe_shared(head.slice(first + 1..second)).map_err(|_| BadHead::Target)?
+    };
+    Ok(RequestHead { method, target, version, fields: fields(head, lines_of_head, lines.ends.len())? })
+}
+
+/// Reads an answer's head that [`Lines::take`] has found.
+///
+/// # Errors
+/// What RFC 9112 does not allow.
+pub fn answer(head: &Bytes, lines: &Lines) -> Result<AnswerHead, BadHead> {
+    let mut lines_of_head = lines.iter(head);
+    let (begin, end) = lines_of_head.next().ok_or(BadHead::StatusLine)?;
+    let line = &head[begin..end];
+    let (version, rest) = line.split_at_checked(8).ok_or(BadHead::StatusLine)?;
+    let version = match version {
+        b"HTTP/1.1" => Version::HTTP_11,
+        b"HTTP/1.0" => Version::HTTP_10,
+        _ => return Err(BadHead::StatusLine),
+    };
+    let (status, reason) = match rest {
+        [b' ', hundreds, tens, ones, reason @ ..] => ([*hundreds, *tens, *ones], reason),
+        _ => return Err(BadHead::StatusLine),
+    };
+    // RFC 9112, 4: the space before the reason is there even where the reason is not. Many leave it out all the same.
+    let reason_is_good = match reason {
+        [] => true,
+        [b' ', text @ ..] => text.iter().all(|byte| is_of_text(*byte)),
+        _ => false,
+    };
+    let status = StatusCode::from_bytes(&status).ok().filter(|status| reason_is_good && status.as_u16() < 600);
+    let status = status.ok_or(BadHead::StatusLine)?;
+    let text = reason.get(1..).unwrap_or_default();
+    let is_usual = status.canonical_reason().is_some_and(|usual| usual.as_bytes() == text);
+    let reason = (!is_usual).then(|| head.slice(end - text.len()..end));
+    Ok(AnswerHead { status, version, reason, fields: fields(head, lines_of_head, lines.ends.len())? })
+}
+
+/// Reads the fields of a trailer section that [`Lines::take`] has found.
+///
+/// # Errors
+/// What RFC 9112 does not allow.
+pub fn trailers(section: &Bytes, lines: &Lines) -> Result<HeaderMap, BadHead> {
+    fields(section, lines.iter(section), lines.ends.len())
+}
+
+fn fields(
+    head: &Bytes,
+    lines: impl Iterator<Item = (usize, usize)>,
+    number: usize,
+) -> Result<HeaderMap, BadHead> {
+    // Room for what the proxy adds.
+    let mut fields = HeaderMap::with_capacity(number + 8);
+    for (begin, end) in lines {
+        let line = &head[begin..end];
+        if matches!(line.first(), Some(b' ' | b'\t')) {
+            return Err(BadHead::Fold);
+        }
+        let colon = memchr(b':', line).ok_or(BadHead::Field)?;
+        let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| BadHead::Field)?;
+        let before = line[colon + 1..].iter().take_while(|byte| is_space(**byte)).count();
+        let after = line[colon + 1 + before..].iter().rev().take_while(|byte| is_space(**byte)).count();
+        let value = head.slice(begin + colon + 1 + before..end - after);
+        fields.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| BadHead::Field)?);
+    }
+    Ok(fields)
+}
+
+/// RFC 9112, 2.3, and RFC 9110, 2.5: a higher minor version is spoken as the highest that is known.
+fn request_version(text: &[u8]) -> Result<Version, BadHead> {
+    match text {
+        b"HTTP/1.1" => Ok(Version::HTTP_11),
+        b"HTTP/1.0" => Ok(Version::HTTP_10),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
+            if *major == b'1' { Ok(Version::HTTP_11) } else { Err(BadHead::Version) }
+        }
+        _ => Err(BadHead::RequestLine),
+    }
+}
+
+fn is_absolute_without_path(target: &[u8]) -> bool {
+    let after_scheme = target.windows(3).position(|three| three == b"://").map(|at| &target[at + 3..]);
+    after_scheme.is_some_and(|rest| !rest.iter().any(|byte| matches!(byte, b'/' | b'?')))
+}
+
+/// What a target may consist of: visible ASCII, without `#`, which no target has, and `"`, `<`, `>`, which no URI has.
+/// Others that RFC 3986 leaves out (`|`, `^`, braces) are sent by browsers as they are.
+fn is_of_target(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>')
+}
+
+fn is_of_text(byte: u8) -> bool {
+    is_space(byte) || byte.is_ascii_graphic() || byte >= 0x80
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { bytes: 1024, fields: 4 };
+
+    fn read(bytes: &[u8]) -> Result<Option<RequestHead>, BadHead> {
+        let (mut lines, mut input) = (Lines::default(), BytesMut::from(bytes));
+        lines.take(&mut input, LIMITS)?.map(|head| request(&head, &lines)).transpose()
+    }
+
+    fn refused(bytes: &[u8]) -> BadHead {
+        read(bytes).expect_err(&String::from_utf8_lossy(bytes))
+    }
+
+    #[test]
+    fn a_head_is_read_whole_however_it_comes() {
+        let bytes = b"GET /a?b HTTP/1.1\r\nHost: a\r\nX-Y:\t b c \r\n\r\nrest";
+        let (mut lines, mut input) = (Lines::default(), BytesMut::new());
+        let mut taken = None;
+        for byte in bytes {
+            input.extend_from_slice(&[*byte]);
+            if taken.is_none() {
+                taken = lines.take(&mut input, LIMITS).unwrap();
+            }
+        }
+        let head = request(&taken.unwrap(), &lines).unwrap();
+        assert_eq!((head.method, head.target.to_string(), head.version), (Method::GET, "/a?b".into(), Version::HTTP_11));
+        assert_eq!((head.fields["host"].as_bytes(), head.fields["x-y"].as_bytes()), (&b"a"[..], &b"b c"[..]));
+        assert_eq!(&input[..], b"rest");
+    }
+
+    #[test]
+    fn only_crlf_ends_a_line() {
+        assert_eq!(refused(b"GET / HTTP/1.1\nHost: a\n\n"), BadHead::LineEnd);
+        assert_eq!(refused(b"GET / HTTP/1.1\r\nHost: a\n\r\n"), BadHead::LineEnd);
+        assert_eq!(refused(b"GET / HTTP/1.1\r\nHost: a\r\n\n"), BadHead::LineEnd);
+        assert_eq!(refused(b"GET / HTTP/1.1\r\nA: b\rc\r\n\r\n"), BadHead::Field);
+        assert_eq!(refused(b"GET / HTTP/1.1\r\nA: b\r\r\n\r\n"), BadHead::Field);
+    }
+
+    #[test]
+    fn what_is_no_request_line_is_refused() {
+        let check = |line: &str, expected| assert_eq!(refused(format!("{line}\r\n\r\n").as_bytes()), expected, "{line}");
+        for line in ["GET /", "GET  / HTTP/1.1", "GET / HTTP/1.1 ", "GET /a b HTTP/1.1", " GET / HTTP/1.1", "GET\t/ HTTP/1.1"] {
+            check(line, BadHead::RequestLine);
+        }
+        for line in ["GET / http/1.1", "GET / HTTP/1.10", "GET / HTTP/1", "G@T / HTTP/1.1", "GET / HTTP/1.1x"] {
+            check(line, BadHead::RequestLine);
+        }
+        check("GET /a#b HTTP/1.1", BadHead::Target);
+        check("GET /ä HTTP/1.1", BadHead::Target);
+        check("GET / HTTP/2.0", BadHead::Version);
+        assert_eq!(read(b"GET / HTTP/1.9\r\n\r\n").unwrap().unwrap().version, Version::HTTP_11);
+    }
+
+    #[test]
+    fn what_is_no_field_is_refused() {
+        let check = |field: &[u8], expected| {
+            let bytes = [b"GET / HTTP/1.1\r\n", field, b"\r\n\r\n"].concat();
+            assert_eq!(refused(&bytes), expected, "{}", String::from_utf8_lossy(field));
+        };
+        check(b"A : b", BadHead::Field);
+        check(b"A\t: b", BadHead::Field);
+        check(b": b", BadHead::Field);
+        check(b"A", BadHead::Field);
+        check(b"A: b\0", BadHead::Field);
+        check(b"A: b\x7f", BadHead::Field);
+        check(b"A\x80: b", BadHead::Field);
+        check(b" A: b", BadHead::Fold);
+        check(b"A: b\r\n c", BadHead::Fold);
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_before_it_is_whole() {
+        assert_eq!(refused(&[b"GET /".as_slice(), &[b'a'; 2000]].concat()), BadHead::TargetTooLong);
+        assert_eq!(refused(&[b"GET / HTTP/1.1\r\nA: ".as_slice(), &[b'a'; 2000]].concat()), BadHead::TooLong);
+        let many = [b"GET / HTTP/1.1\r\n".as_slice(), &b"A: b\r\n".repeat(5), b"\r\n"].concat();
+        assert_eq!(refused(&many), BadHead::TooLong);
+    }
+
+    #[test]
+    fn answers_are_read_with_and_without_a_reason() {
+        let read = |bytes: &[u8]| {
+            let (mut lines, mut input) = (Lines::default(), BytesMut::from(bytes));
+            answer(&lines.take(&mut input, LIMITS).unwrap().unwrap(), &lines).map(|head| head.status.as_u16())
+        };
+        assert_eq!(read(b"HTTP/1.1 200 OK\r\n\r\n"), Ok(200));
+        assert_eq!(read(b"HTTP/1.0 404\r\n\r\n"), Ok(404));
+        assert_eq!(read(b"HTTP/1.1 404 \r\n\r\n"), Ok(404));
+        for bad in ["HTTP/1.1 20 OK", "HTTP/1.1 2000 OK", "HTTP/1.1  200 OK", "HTTP/2 200", "HTTP/1.1 099 x", "ICY 200 OK"] {
+            assert_eq!(read(format!("{bad}\r\n\r\n").as_bytes()), Err(BadHead::StatusLine), "{bad}");
+        }
+    }
+}

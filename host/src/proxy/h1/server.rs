@@ -1,0 +1,420 @@
+//! Serves one client's HTTP/1 connection: reads a head, has it forwarded, writes the answer, and again.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::Frame;
+use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, UPGRADE};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode, Version};
+use tokio::time::Instant;
+
+use super::conn::{NoRequest, SharedConn};
+use super::encoder::{self, Encoder};
+use super::framing::{self, Framing};
+use super::head::{HeadLimits, RequestHead};
+use super::wire::{Expected, Wire};
+use crate::proxy::alarm::Alarm;
+use crate::proxy::error::{Error, Malformed};
+use crate::proxy::exchange::{Asker, Client};
+use crate::proxy::forward::forward;
+use crate::proxy::headers;
+use crate::proxy::leaving::Leaving;
+use crate::proxy::request_body::RequestBody;
+use crate::proxy::response::Body;
+use crate::proxy::worker::Worker;
+
+/// Bytes of a request's content that are read and thrown away, after an answer that did not wait for it, to keep the
+/// connection; also what a client may still send after the last answer without having it cut off by a reset.
+const DISCARDED_BYTES_MAX: usize = 256 * 1024;
+
+/// How long that may take.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What becomes of the connection after an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// Another request may follow.
+    Keep,
+    /// It ends, in order.
+    Close,
+    /// It has ended, or must end at once.
+    Gone,
+}
+
+/// Serves a connection to its end.
+pub async fn serve(worker: Rc<Worker>, client: Rc<Client>, wire: Wire, leaving: Rc<Leaving>) {
+    let limits = &client.listener.spec.limits;
+    let conn = SharedConn::new(wire, HeadLimits { bytes: limits.head_bytes_max, fields: limits.fields_max });
+    // The first request has no longer than its head: nothing was heard of the client yet.
+    let alarm = Alarm::after(limits.head_timeout);
+    let mut told_to_leave = leaving.wait();
+    loop {
+        let next = next(&conn, &alarm, limits.head_timeout, told_to_leave.as_mut()).await;
+        let after = match next {
+            Ok(head) => exchange(&worker, &client, &conn, &leaving, &alarm, head).await,
+            Err(NoRequest::Closed) => return,
+            Err(NoRequest::Slow) => refuse(&worker, &conn, Malformed::Slow).await,
+            Err(NoRequest::Bad(bad)) => refuse(&worker, &conn, bad.into()).await,
+        };
+        match after {
+            After::Keep if !leaving.has_begun() => alarm.set(Instant::now() + limits.idle_timeout),
+            After::Keep | After::Close => return close(&conn).await,
+            After::Gone => return,
+        }
+    }
+}
+
+/// The next head, unless the listener leaves before anything of it has come.
+async fn next(
+    conn: &SharedConn,
+    alarm: &Alarm,
+    head_timeout: Duration,
+    mut told_to_leave: Pin<&mut (impl Future<Output = ()> + ?Sized)>,
+) -> Result<RequestHead, NoRequest> {
+    let mut head = pin!(conn.next_head(alarm, head_timeout));
+    let mut told = false;
+    poll_fn(|cx| {
+        // First: a request that is there already is served.
+        if let Poll::Ready(head) = head.as_mut().poll(cx) {
+            return Poll::Ready(head);
+        }
+        told = told || told_to_leave.as_mut().poll(cx).is_ready();
+        if told && conn.with(|conn| conn.wire.input.is_empty()) {
+            return Poll::Ready(Err(NoRequest::Closed));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// What the answer depends on of the request.
+struct Asked {
+    method: Method,
+    version: Version,
+    wants_close: bool,
+    wants_keep_alive: bool,
+}
+
+async fn exchange(
+    worker: &Rc<Worker>,
+    client: &Client,
+    conn: &SharedConn,
+    leaving: &Leaving,
+    alarm: &Alarm,
+    head: RequestHead,
+) -> After {
+    let framing = match framing::of_request(head.version, &head.fields) {
+        Ok(framing) => framing,
+        Err(bad) => return refuse(worker, conn, bad.into()).await,
+    };
+    let is_modern = encoder::is_modern(head.version);
+    // RFC 9110, 10.1.1: an expectation of HTTP/1.0 is ignored.
+    let awaits_continue = is_modern
+        && framing != Framing::Length(0)
+        && head.fields.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    conn.begin(framing, is_modern, awaits_continue);
+    let asked = Asked {
+        method: head.method.clone(),
+        version: head.version,
+        wants_close: headers::connection_has(&head.fields, "close"),
+        wants_keep_alive: headers::connection_has(&head.fields, "keep-alive"),
+    };
+    // A tunnel's content is what follows the head, once the member has switched.
+    let may_upgrade = is_modern && framing == Framing::Length(0) && head.fields.contains_key(UPGRADE);
+    let body = if framing == Framing::Length(0) && !may_upgrade {
+        RequestBody::Empty
+    } else {
+        RequestBody::H1(conn.clone())
+    };
+    let request = Request::from_parts(parts(head), body);
+    let response = {
+        let mut forwarded = pin!(forward(worker, client, conn, alarm, request));
+        poll_fn(|cx| {
+            if let Poll::Ready(response) = forwarded.as_mut().poll(cx) {
+                return Poll::Ready(Some(response));
+            }
+            conn.poll_gone(cx).map(|()| None)
+        })
+        .await
+    };
+    let Some(response) = response else { return After::Gone };
+    respond(worker, conn, leaving, alarm, &asked, response).await
+}
+
+fn parts(head: RequestHead) -> Parts {
+    let mut parts = Request::new(()).into_parts().0;
+    parts.method = head.method;
+    parts.uri = head.target;
+    parts.version = head.version;
+    parts.headers = head.fields;
+    parts
+}
+
+/// Answers what is no request. What follows it cannot be understood either.
+async fn refuse(worker: &Rc<Worker>, conn: &SharedConn, malformed: Malformed) -> After {
+    conn.begin(Framing::Length(0), false, false);
+    let response = Error::Malformed(malformed).respond(&worker.ids.next(), &worker.log, false);
+    let asked = Asked { method: Method::GET, version: Version::HTTP_11, wants_close: true, wants_keep_alive: false };
+    let alarm = Alarm::after(DISCARD_TIMEOUT);
+    respond(worker, conn, &Leaving::default(), &alarm, &asked, response).await
+}
+
+/// Writes an answer, while the rest of the request is still passed on.
+async fn respond(
+    worker: &Worker,
+    conn: &SharedConn,
+    leaving: &Leaving,
+    alarm: &Alarm,
+    asked: &Asked,
+    response: Response<Body>,
+) -> After {
+    let (parts, mut body) = response.into_parts();
+    let is_tunnel = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    let is_modern = encoder::is_modern(asked.version);
+    let has_content = asked.method != Method::HEAD && !framing::has_no_content(parts.status);
+    let length = body.length();
+    let mut encoder = match length {
+        _ if is_tunnel => Encoder::UntilClose,
+        _ if !has_content => Encoder::Length(0),
+        Some(length) => Encoder::Length(length),
+        None if is_modern => Encoder::Chunked,
+        None => Encoder::UntilClose,
+    };
+    let stays = if is_modern { !asked.wants_close } else { asked.wants_keep_alive };
+    let keeps = stays
+        && !is_tunnel
+        && encoder != Encoder::UntilClose
+        && !leaving.has_begun()
+        && !parts.headers.contains_key(CONNECTION)
+        && !conn.with(|conn| conn.wire.has_ended())
+        // It may send its content now, or a new request: nobody can tell.
+        && !conn.awaits_continue();
+    conn.with(|conn| {
+        let output = conn.wire.output();
+        let reason = parts.extensions.get::<hyper::ext::ReasonPhrase>();
+        let reason = reason.and_then(|reason| std::str::from_utf8(reason.as_bytes()).ok());
+        encoder::status_line(output, parts.status, reason.or(parts.status.canonical_reason()).unwrap_or_default());
+        let keeps_length = !has_content && parts.status != StatusCode::NO_CONTENT && !is_tunnel;
+        for (name, value) in &parts.headers {
+            // Written anew, from what is known of the content.
+            if *name == CONTENT_LENGTH && !keeps_length || *name == CONNECTION && !is_tunnel {
+                continue;
+            }
+            encoder::field(output, name, value);
+        }
+        if !parts.headers.contains_key(DATE) && !is_tunnel {
+            // RFC 9110, 6.6.1: whoever passes on an answer without a date says when it came.
+            encoder::field(output, &DATE, &worker.date());
+        }
+        connection_fields(output, encoder, has_content, is_modern, keeps, is_tunnel);
+    });
+    drop(parts);
+
+    if is_tunnel {
+        return tunnel(conn, alarm, body).await;
+    }
+    let wrote = poll_fn(|cx| poll_write(conn, &mut encoder, &mut body, cx)).await;
+    match wrote {
+        Wrote::Whole if !keeps => After::Close,
+        Wrote::Whole => {
+            drop(body);
+            if conn.has_whole_request() || discard(conn).await { After::Keep } else { After::Close }
+        }
+        Wrote::Gone => After::Gone,
+        Wrote::Broken => {
+            // Without a length and without chunks, an end in order would look like the whole content.
+            if encoder == Encoder::UntilClose {
+                conn.with(|conn| conn.wire.stream().plain().reset_on_close());
+            }
+            After::Gone
+        }
+    }
+}
+
+fn connection_fields(
+    output: &mut BytesMut,
+    encoder: Encoder,
+    has_content: bool,
+    is_modern: bool,
+    keeps: bool,
+    is_tunnel: bool,
+) {
+    match encoder {
+        Encoder::Length(length) if has_content => encoder::content_length(output, length),
+        Encoder::Chunked => output.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Encoder::Length(_) | Encoder::UntilClose => {}
+    }
+    if !is_tunnel && keeps != is_modern {
+        let option: &[u8] = if keeps { b"connection: keep-alive\r\n" } else { b"connection: close\r\n" };
+        output.extend_from_slice(option);
+    }
+    output.extend_from_slice(b"\r\n");
+}
+
+/// How writing an answer ended.
+enum Wrote {
+    Whole,
+    /// The client does not take it.
+    Gone,
+    /// The member's answer broke off.
+    Broken,
+}
+
+fn poll_write(conn: &SharedConn, encoder: &mut Encoder, body: &mut Body, cx: &mut Context<'_>) -> Poll<Wrote> {
+    // What the client still sends goes on to the member, whether or not the client takes the answer meanwhile.
+    body.drive(cx);
+    loop {
+        let has_room = conn.with(|conn| conn.wire.has_room());
+        // Gather what is there, so that head and content leave together.
+        let frame = if has_room { body.poll_frame(cx) } else { Poll::Pending };
+        match frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                if conn.with(|conn| encoder.encode(frame, &mut conn.wire)).is_err() {
+                    return Poll::Ready(Wrote::Broken);
+                }
+            }
+            Poll::Ready(None) => {
+                if conn.with(|conn| encoder.end(&mut conn.wire)).is_err() {
+                    return Poll::Ready(Wrote::Broken);
+                }
+                return poll_flush(conn, cx).map(|flushed| if flushed { Wrote::Whole } else { Wrote::Gone });
+            }
+            Poll::Ready(Some(Err(_))) => {
+                // What came before it is the client's, as far as it takes it at once.
+                let _ = conn.with(|conn| conn.wire.poll_flush(cx));
+                return Poll::Ready(Wrote::Broken);
+            }
+            Poll::Pending => match poll_flush(conn, cx) {
+                Poll::Ready(false) => return Poll::Ready(Wrote::Gone),
+                Poll::Ready(true) if !has_room => {}
+                Poll::Ready(true) => return conn.poll_gone(cx).map(|()| Wrote::Gone),
+                Poll::Pending => return Poll::Pending,
+            },
+        }
+    }
+}
+
+/// Writes what waits; answers whether the client took it.
+fn poll_flush(conn: &SharedConn, cx: &mut Context<'_>) -> Poll<bool> {
+    conn.with(|conn| {
+        let before = conn.wire.waiting_bytes();
+        let flushed = conn.wire.poll_flush(cx);
+        let moved = before - conn.wire.waiting_bytes();
+        if moved > 0 {
+            conn.writing.moved(moved);
+        }
+        match flushed {
+            Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),
+            Poll::Pending => conn.writing.poll_overdue(cx).map(|()| false),
+        }
+    })
+}
+
+/// Passes bytes both ways until either side has had enough.
+async fn tunnel(conn: &SharedConn, alarm: &Alarm, mut body: Body) -> After {
+    conn.become_tunnel();
+    let timeout = body.tunnel_timeout();
+    let mut encoder = Encoder::UntilClose;
+    let mut ended = false;
+    poll_fn(|cx| {
+        loop {
+            let mut moved = body.drive(cx);
+            if !ended && conn.with(|conn| conn.wire.has_room()) {
+                match body.poll_frame(cx) {
+                    Poll::Ready(Some(Ok(frame))) => {
+                        moved = true;
+                        let _ = conn.with(|conn| encoder.encode(frame, &mut conn.wire));
+                    }
+                    Poll::Ready(Some(Err(_))) => return Poll::Ready(()),
+                    Poll::Ready(None) => ended = true,
+                    Poll::Pending => {}
+                }
+            }
+            let flushed = conn.with(|conn| if ended { conn.wire.poll_shutdown(cx) } else { conn.wire.poll_flush(cx) });
+            match flushed {
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                // The member has ended its side, and been told that the client has, too.
+                Poll::Ready(Ok(())) if ended && body.is_request_done() => return Poll::Ready(()),
+                _ => {}
+            }
+            if moved {
+                alarm.set(Instant::now() + timeout);
+                continue;
+            }
+            return alarm.poll(cx);
+        }
+    })
+    .await;
+    After::Gone
+}
+
+/// Reads what is left of a request that was answered without it; answers whether that was all.
+async fn discard(conn: &SharedConn) -> bool {
+    let alarm = Alarm::after(DISCARD_TIMEOUT);
+    let mut left = DISCARDED_BYTES_MAX;
+    poll_fn(|cx| {
+        loop {
+            match conn.poll_frame(cx) {
+                Poll::Ready(None) => return Poll::Ready(true),
+                Poll::Ready(Some(Ok(frame))) => {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    left = left.saturating_sub(bytes);
+                    if left == 0 {
+                        return Poll::Ready(false);
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
+                Poll::Pending => return alarm.poll(cx).map(|()| false),
+            }
+        }
+    })
+    .await
+}
+
+/// Ends a connection in order: our side first, and then not before the client has seen all of the answer. Closing while
+/// bytes of it are unread would reset the connection, and the answer might be lost (RFC 9112, 9.6).
+async fn close(conn: &SharedConn) {
+    let alarm = Alarm::after(DISCARD_TIMEOUT);
+    let mut left = DISCARDED_BYTES_MAX;
+    poll_fn(|cx| {
+        conn.with(|conn| {
+            let shut = conn.wire.poll_shutdown(cx);
+            match shut {
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) if conn.wire.has_ended() => return Poll::Ready(()),
+                _ => {}
+            }
+            loop {
+                conn.wire.input.clear();
+                match conn.wire.poll_read(cx, Expected::Head) {
+                    Poll::Ready(Ok(0) | Err(_)) if shut.is_ready() => return Poll::Ready(()),
+                    Poll::Ready(Ok(0) | Err(_)) => return alarm.poll(cx),
+                    Poll::Ready(Ok(read)) => {
+                        left = left.saturating_sub(read);
+                        if left == 0 {
+                            return Poll::Ready(());
+                        }
+                    }
+                    Poll::Pending => return alarm.poll(cx),
+                }
+            }
+        })
+    })
+    .await;
+}
+
+
+impl Asker for SharedConn {
+    fn interim(&self, status: StatusCode, fields: &hyper::HeaderMap) {
+        Self::interim(self, status, fields);
+    }
+
+    fn limit(&self, limits: &crate::spec::vip::VipLimits) {
+        Self::limit(self, limits);
+    }
+}

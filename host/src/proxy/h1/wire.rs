@@ -1,0 +1,185 @@
+//! One connection's bytes: what was read and is not understood yet, and what is still to be written.
+
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWrite};
+
+use crate::proxy::stream::Stream;
+
+/// Bytes read at once where a head is expected: most are smaller, and what is left over is small.
+const READ_HEAD_BYTES: usize = 8 * 1024;
+
+/// Bytes read at once of a body.
+const READ_BODY_BYTES: usize = 64 * 1024;
+
+/// A piece of a body up to this size is copied behind what waits to be written; a larger one is written where it is.
+const COPY_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes that may wait to be written before more is taken in.
+const OUTPUT_BYTES_MAX: usize = 32 * 1024;
+
+/// A connection.
+pub struct Wire {
+    stream: Stream,
+    /// Read, and not understood yet.
+    pub input: BytesMut,
+    output: Output,
+    ended: bool,
+}
+
+/// What waits to be written: copied bytes, then one large piece of a body, then what ends that.
+#[derive(Default)]
+struct Output {
+    copied: BytesMut,
+    piece: Bytes,
+    after: &'static [u8],
+}
+
+/// What is expected to come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// A head.
+    Head,
+    /// A body.
+    Body,
+}
+
+impl Wire {
+    /// A connection of which `input` has been read already.
+    pub fn new(stream: Stream, input: BytesMut) -> Self {
+        Self { stream, input, output: Output::default(), ended: false }
+    }
+
+    /// What carries it.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The connection and what was read ahead, for another protocol.
+    pub fn into_parts(self) -> (Stream, BytesMut) {
+        (self.stream, self.input)
+    }
+
+    /// Whether the peer has ended its side.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Reads more into `input`; answers how much, which is 0 at the end.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, expected: Expected) -> Poll<io::Result<usize>> {
+        if self.ended {
+            return Poll::Ready(Ok(0));
+        }
+        let room = if expected == Expected::Head { READ_HEAD_BYTES } else { READ_BODY_BYTES };
+        self.input.reserve(room);
+        // A future without a state of its own: polled once, it is what `poll_read` into a buffer would be.
+        let read = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
+        self.ended = read == 0;
+        Poll::Ready(Ok(read))
+    }
+
+    /// Whether nothing has come, no end and no error either, on a connection that should be silent.
+    pub fn is_silent(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.input.is_empty() && !self.ended && self.poll_read(&mut cx, Expected::Head).is_pending()
+    }
+
+    /// Gives back the memory that an idle connection does not need.
+    pub fn rest(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.output.is_empty() {
+            self.output.copied = BytesMut::new();
+        }
+    }
+
+    /// Where heads are written to. Goes out at the next flush.
+    pub fn output(&mut self) -> &mut BytesMut {
+        debug_assert!(self.output.piece.is_empty(), "a head never follows a piece that waits");
+        &mut self.output.copied
+    }
+
+    /// Whether more may be put behind what waits to be written.
+    pub fn has_room(&self) -> bool {
+        self.output.piece.is_empty() && self.output.copied.len() < OUTPUT_BYTES_MAX
+    }
+
+    /// Puts a piece of a body, and what ends it, behind what waits to be written.
+    pub fn push(&mut self, piece: Bytes, after: &'static [u8]) {
+        debug_assert!(self.has_room(), "asked before");
+        if piece.len() <= COPY_BYTES_MAX {
+            self.output.copied.extend_from_slice(&piece);
+            self.output.copied.extend_from_slice(after);
+        } else {
+            self.output.piece = piece;
+            self.output.after = after;
+        }
+    }
+
+    /// Whether all was written.
+    pub fn is_flushed(&self) -> bool {
+        self.output.is_empty()
+    }
+
+    /// Bytes that wait to be written.
+    pub fn waiting_bytes(&self) -> usize {
+        self.output.copied.len() + self.output.piece.len() + self.output.after.len()
+    }
+
+    /// Writes all that waits.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.output.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while !self.output.is_empty() {
+            let stream = Pin::new(&mut self.stream);
+            let written = ready!(if self.output.piece.is_empty() {
+                stream.poll_write(cx, &self.output.copied)
+            } else {
+                stream.poll_write_vectored(cx, &self.output.slices())
+            })?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.advance(written);
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Ends our side, after all that waits.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Output {
+    fn is_empty(&self) -> bool {
+        self.copied.is_empty() && self.piece.is_empty() && self.after.is_empty()
+    }
+
+    fn slices(&self) -> [IoSlice<'_>; 3] {
+        [IoSlice::new(&self.copied), IoSlice::new(&self.piece), IoSlice::new(self.after)]
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        let copied = written.min(self.copied.len());
+        if copied == self.copied.len() {
+            // Keeps the room.
+            self.copied.clear();
+        } else {
+            self.copied.advance(copied);
+        }
+        written -= copied;
+        let piece = written.min(self.piece.len());
+        self.piece.advance(piece);
+        if self.piece.is_empty() {
+            self.piece = Bytes::new();
+        }
+        self.after = &self.after[written - piece..];
+    }
+}

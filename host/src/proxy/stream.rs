@@ -1,0 +1,138 @@
+//! A connection's bytes, whatever carries them: TCP or a Unix socket, in plain text or in TLS.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsStream;
+
+/// How long a silent peer is left alone before the kernel asks whether it is still there, and between two questions.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// What carries bytes as they are.
+pub enum Plain {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+/// A client's or a member's connection.
+pub enum Stream {
+    /// In plain text.
+    Plain(Plain),
+    /// In TLS.
+    Tls(Box<TlsStream<Plain>>),
+}
+
+impl Plain {
+    /// Makes closing tell the peer that something was left out: it gets a reset instead of an end.
+    pub fn reset_on_close(&self) {
+        if let Self::Tcp(stream) = self {
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// Has the kernel find out whether a silent peer has gone.
+    pub fn keep_alive(&self) {
+        if let Self::Tcp(stream) = self {
+            let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+            let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+        }
+    }
+
+    /// What the kernel knows to be wrong with the connection.
+    pub fn error(&self) -> Option<io::Error> {
+        match self {
+            Self::Tcp(stream) => stream.take_error(),
+            Self::Unix(stream) => stream.take_error(),
+        }
+        .unwrap_or_else(Some)
+    }
+}
+
+impl Stream {
+    /// What is underneath.
+    pub fn plain(&self) -> &Plain {
+        match self {
+            Self::Plain(plain) => plain,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+}
+
+macro_rules! each {
+    ($self:ident, $($variant:pat => $stream:expr),+; $method:ident($($argument:expr),*)) => {
+        match $self.get_mut() {
+            $($variant => Pin::new($stream).$method($($argument),*),)+
+        }
+    };
+}
+
+impl AsyncRead for Plain {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, Self::Tcp(s) => s, Self::Unix(s) => s; poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Plain {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, Self::Tcp(s) => s, Self::Unix(s) => s; poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, Self::Tcp(s) => s, Self::Unix(s) => s; poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, Self::Tcp(s) => s, Self::Unix(s) => s; poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, Self::Tcp(s) => s, Self::Unix(s) => s; poll_shutdown(cx))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, Self::Plain(s) => s, Self::Tls(s) => s.as_mut(); poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, Self::Plain(s) => s, Self::Tls(s) => s.as_mut(); poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, Self::Plain(s) => s, Self::Tls(s) => s.as_mut(); poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, Self::Plain(s) => s, Self::Tls(s) => s.as_mut(); poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, Self::Plain(s) => s, Self::Tls(s) => s.as_mut(); poll_shutdown(cx))
+    }
+}

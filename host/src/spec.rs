@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::listener::ListenerSpec;
 pub use self::pool::PoolSpec;
-pub use self::vip::{DeciderSpec, VipSpec};
+pub use self::vip::{DeciderSpec, HeaderRulesSpec, VipLimits, VipSpec};
 use crate::address::Address;
 use crate::digest::Digest;
 use crate::policy::Limits;

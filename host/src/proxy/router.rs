@@ -118,8 +118,9 @@ fn without_port(authority: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::header_rules::HeaderRules;
     use crate::proxy::vip::Decider;
-    use crate::spec::DeciderSpec;
+    use crate::spec::{DeciderSpec, VipLimits};
     use crate::telemetry::Counts;
 
     const HERE: &str = "127.0.0.1:80";
@@ -131,6 +132,10 @@ mod tests {
                 name: (*name).into(),
                 decider: Decider::Awaited,
                 fallback: None,
+                redirect_to_https: None,
+                request_rules: HeaderRules::default(),
+                response_rules: HeaderRules::default(),
+                limits: VipLimits::default(),
                 counts: Counts::new(1).vip(name),
             };
             let spec = VipSpec {

@@ -1,8 +1,10 @@
 //! The configuration, checked: every value is one that can be used, every name is defined.
 
+mod listener;
 mod pool;
 mod policy;
 mod vip;
+mod headers;
 mod value;
 
 use std::collections::BTreeMap;
@@ -12,6 +14,8 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use self::listener::Addresses;
+use self::vip::Defined;
 use super::raw::Raw;
 use super::{ConfigError, line_of};
 use crate::policy::validate::check_name;
@@ -27,6 +31,9 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// Workers that can be asked for: each has room reserved for its policies' memories.
 const WORKERS_MAX: usize = 256;
 
+/// Requests in flight unless told otherwise: with the buffers of their connections, some hundred megabytes.
+const REQUESTS_MAX: usize = 20_000;
+
 /// A configuration that cannot be wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -38,6 +45,8 @@ pub struct Config {
     pub policy_folder: PathBuf,
     /// Worker threads: one per core unless told otherwise.
     pub workers: usize,
+    /// Requests in flight over the whole host; one more is a 503.
+    pub requests_max: usize,
     /// Time that requests in flight get when the host leaves.
     pub drain: Duration,
     /// The control API's address; a loopback one. Its Unix socket is in the state folder.
@@ -48,67 +57,90 @@ pub struct Config {
     pub desired: Desired,
 }
 
-/// Finds what is wrong with a value, and where.
+/// Finds what is wrong with the values of one table, and where.
 struct Checker<'a> {
     text: &'a str,
     file: &'a Path,
+    /// The table, from the top: `vips.shop`.
+    key: String,
 }
 
 pub(super) fn check(raw: Raw, text: &str, path: &Path) -> Result<Config, ConfigError> {
-    let checker = Checker { text, file: path };
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let state = folder.join(raw.state.as_deref().unwrap_or("state"));
+    let top = Checker { text, file: path, key: String::new() };
     let control_listen = raw.control.listen.as_ref();
-    let control_listen =
-        control_listen.map_or(Ok(CONTROL_LISTEN), |listen| checker.loopback("control.listen", listen))?;
+    let control_listen = control_listen.map_or(Ok(CONTROL_LISTEN), |listen| top.loopback("control.listen", listen))?;
     let workers = match &raw.workers {
         None => std::thread::available_parallelism().map_or(1, usize::from),
-        Some(workers) => checker.within("workers", workers, 1, WORKERS_MAX)?,
+        Some(workers) => top.within("workers", workers, 1..=WORKERS_MAX)?,
     };
+    let (falls, within) = (raw.fail_back.falls.as_ref(), raw.fail_back.within.as_ref());
     let fail_back = FailBack {
-        falls: raw
-            .fail_back
-            .falls
-            .as_ref()
-            .map_or(Ok(FailBack::default().falls), |falls| checker.within("fail_back.falls", falls, 1, 1_000_000))?,
-        within: checker.duration_or("fail_back.within", raw.fail_back.within.as_ref(), FailBack::default().within)?,
+        falls: top.within_or("fail_back.falls", falls, FailBack::default().falls, 1..=1_000_000)?,
+        within: top.duration_or("fail_back.within", within, FailBack::default().within)?,
     };
-    let drain = checker.duration_or("drain", raw.drain.as_ref(), DRAIN)?;
-    let pools = checker.table("pools", raw.pools, |key, pool| checker.pool(key, &pool))?;
-    let policies = checker.table("policies", raw.policies, |key, policy| checker.policy(key, policy))?;
-    let vips = checker.table("vips", raw.vips, |key, vip| checker.vip(key, vip, &pools))?;
+    let mut taken = Addresses::new();
+    let listeners = top.table("listeners", raw.listeners, |at, listener| at.listener(&listener, &mut taken))?;
+    let pools = top.table("pools", raw.pools, |at, pool| at.pool(&pool))?;
+    let policies = top.table("policies", raw.policies, Checker::policy)?;
+    let defined = Defined { listeners: &listeners, addresses: &taken, pools: &pools };
+    let vips = top.table("vips", raw.vips, |at, vip| at.vip(vip, &defined))?;
     Ok(Config {
         file: path.to_owned(),
-        policy_folder: folder.join(raw.policy_folder.as_deref().unwrap_or("policies")),
-        state,
+        state: top.folder().join(raw.state.as_deref().unwrap_or("state")),
+        policy_folder: top.folder().join(raw.policy_folder.as_deref().unwrap_or("policies")),
         workers,
-        drain,
+        requests_max: top.within_or("requests_max", raw.requests_max.as_ref(), REQUESTS_MAX, 1..=1_000_000)?,
+        drain: top.duration_or("drain", raw.drain.as_ref(), DRAIN)?,
         control_listen,
         fail_back,
-        desired: Desired { listeners: BTreeMap::new(), vips, pools, policies },
+        desired: Desired { listeners, vips, pools, policies },
     })
 }
 
-impl Checker<'_> {
-    fn wrong<T>(&self, key: &str, at: usize, message: impl Into<String>) -> Result<T, ConfigError> {
+impl<'a> Checker<'a> {
+    /// `name` is a key of the table; empty is the table itself.
+    fn wrong<T>(&self, name: &str, at: usize, message: impl Into<String>) -> Result<T, ConfigError> {
         let (line, message) = (line_of(self.text, at), message.into());
-        Err(ConfigError::Value { file: self.file.to_owned(), line, key: key.to_owned(), message })
+        Err(ConfigError::Value { file: self.file.to_owned(), line, key: self.key_of(name), message })
     }
 
     fn table<R, T>(
         &self,
         table: &str,
         entries: BTreeMap<Spanned<String>, R>,
-        check: impl Fn(&str, R) -> Result<T, ConfigError>,
+        mut check: impl FnMut(&Checker<'a>, R) -> Result<T, ConfigError>,
     ) -> Result<BTreeMap<String, T>, ConfigError> {
         let checked = entries.into_iter().map(|(name, entry)| {
-            let key = format!("{table}.{}", name.as_ref());
+            let inner = self.inner(&format!("{table}.{}", name.as_ref()));
             if check_name(name.as_ref()).is_err() {
-                return self.wrong(&key, name.span().start, NAME_RULE);
+                return inner.wrong("", name.span().start, NAME_RULE);
             }
-            Ok((name.into_inner(), check(&key, entry)?))
+            Ok((name.into_inner(), check(&inner, entry)?))
         });
         checked.collect()
+    }
+
+    /// For a table in this one.
+    fn inner(&self, name: &str) -> Checker<'a> {
+        Checker { key: self.key_of(name), ..*self }
+    }
+
+    fn key_of(&self, name: &str) -> String {
+        match (&*self.key, name) {
+            (key, "") => key.to_owned(),
+            ("", name) => name.to_owned(),
+            (key, name) => format!("{key}.{name}"),
+        }
+    }
+
+    /// What the table is called among those of its kind.
+    fn name(&self) -> &str {
+        self.key.split_once('.').map_or(&*self.key, |(_, name)| name)
+    }
+
+    /// Where relative paths begin.
+    fn folder(&self) -> &'a Path {
+        self.file.parent().unwrap_or(Path::new(""))
     }
 }
 
@@ -134,6 +166,7 @@ mod tests {
         let config = parse(VIP).unwrap();
         assert_eq!(config.state, Path::new("/etc/state"));
         assert_eq!(config.policy_folder, Path::new("/etc/policies"));
+        assert_eq!(config.requests_max, 20_000);
         assert_eq!(config.desired.pools["blue"].connect_timeout, Duration::from_secs(2));
         assert_eq!(config.desired.vips["shop"].decider, DeciderSpec::Pool("blue".into()));
     }
@@ -143,8 +176,9 @@ mod tests {
         check("a = ", "/etc/x.toml:1: string values must be quoted, expected literal string");
         check(
             "\nsate = 'x'",
-            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `drain`, `control`, `fail_back`, `pools`, `policies`, `vips`",
+            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `requests_max`, `drain`, `control`, `fail_back`, `listeners`, `pools`, `policies`, `vips`",
         );
+        check("requests_max = 0", "/etc/x.toml:1: requests_max: expected 1 to 1000000, got 0");
         check("workers = 0", "/etc/x.toml:1: workers: expected 1 to 256, got 0");
         check(
             "drain = 'soon'",
@@ -153,6 +187,10 @@ mod tests {
         check(
             "[control]\nlisten = '0.0.0.0:1'",
             "/etc/x.toml:2: control.listen: expected a loopback address, got `0.0.0.0:1`: the control API speaks plain HTTP",
+        );
+        check(
+            "[control]\nlisten = 'here'",
+            "/etc/x.toml:2: control.listen: expected an IP address and port such as `127.0.0.1:8080`, got `here`",
         );
         check("[fail_back]\nfalls = 0", "/etc/x.toml:2: fail_back.falls: expected 1 to 1000000, got 0");
     }

@@ -13,32 +13,25 @@ use crate::spec::PolicySpec;
 /// up everybody on its worker for too long.
 const DEADLINE: [Duration; 2] = [Duration::from_millis(2), Duration::from_secs(1)];
 
+/// The memory a policy may be given: less than one page of 64 KiB is none, more is not reserved.
+const MEMORY: [&str; 2] = ["64KiB", "64MiB"];
+
 impl Checker<'_> {
-    pub(super) fn policy(&self, key: &str, raw: RawPolicy) -> Result<PolicySpec, ConfigError> {
+    pub(super) fn policy(&self, raw: RawPolicy) -> Result<PolicySpec, ConfigError> {
         let mut limits = Limits::default();
         if let Some(deadline) = &raw.deadline {
-            let key = format!("{key}.deadline");
-            limits.deadline = self.duration(&key, deadline)?;
+            limits.deadline = self.duration("deadline", deadline)?;
             if limits.deadline < DEADLINE[0] || limits.deadline > DEADLINE[1] {
-                return self.wrong(
-                    &key,
-                    deadline.span().start,
-                    format!("expected 2ms to 1s, got `{}`", deadline.as_ref()),
-                );
+                let message = format!("expected 2ms to 1s, got `{}`", deadline.as_ref());
+                return self.wrong("deadline", deadline.span().start, message);
             }
         }
         if let Some(memory) = &raw.memory {
-            limits.memory_bytes = self.bytes(&format!("{key}.memory"), memory)?;
+            limits.memory_bytes = self.bytes_within("memory", memory, MEMORY)?;
         }
         if let Some(isolation) = &raw.isolation {
-            limits.isolation = match isolation.as_ref().as_str() {
-                "worker" => Isolation::Worker,
-                "request" => Isolation::Request,
-                other => {
-                    let message = format!("expected `worker` or `request`, got `{other}`");
-                    return self.wrong(&format!("{key}.isolation"), isolation.span().start, message);
-                }
-            };
+            let choices = [("worker", Isolation::Worker), ("request", Isolation::Request)];
+            limits.isolation = self.choice("isolation", isolation, choices)?;
         }
         let config = match raw.config.map(Spanned::into_inner) {
             None => String::new(),

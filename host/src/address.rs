@@ -33,6 +33,11 @@ impl Address {
             Self::Unix(_) => None,
         }
     }
+
+    /// Whether it is any free port: then the same text can be two places.
+    pub fn is_any_port(&self) -> bool {
+        self.tcp().is_some_and(|address| address.port() == 0)
+    }
 }
 
 impl FromStr for Address {

@@ -19,6 +19,7 @@ pub mod pool;
 pub mod member;
 pub mod connector;
 pub mod headers;
+pub mod header_rules;
 pub mod request_body;
 pub mod response;
 pub mod grpc;

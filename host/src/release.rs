@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::digest::Digest;
 use crate::policy::{Policy, PolicyId};
+use crate::proxy::header_rules::HeaderRules;
 use crate::proxy::listener::Listener;
 use crate::proxy::member::Members;
 use crate::proxy::per_worker::PerWorker;
@@ -95,7 +96,16 @@ impl Release {
                 },
             };
             let fallback = vip.fallback.as_ref().map(|pool| pools[pool.as_str()].clone());
-            let runs = Arc::new(Vip { name: name.as_str().into(), decider, fallback, counts: ground.counts.vip(name) });
+            let runs = Arc::new(Vip {
+                name: name.as_str().into(),
+                decider,
+                fallback,
+                redirect_to_https: vip.redirect_to_https,
+                request_rules: HeaderRules::new(&vip.request_headers),
+                response_rules: HeaderRules::new(&vip.response_headers),
+                limits: vip.limits.clone(),
+                counts: ground.counts.vip(name),
+            });
             for id in vip.listen.iter().filter_map(|listener| ids.get(listener.as_str())) {
                 router.add(id, &runs, vip)?;
             }

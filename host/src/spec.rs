@@ -6,13 +6,13 @@ pub mod pool;
 pub mod vip;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
 pub use self::listener::ListenerSpec;
 pub use self::pool::PoolSpec;
-pub use self::vip::{DeciderSpec, VipSpec};
+pub use self::vip::{DeciderSpec, HeaderRulesSpec, VipLimits, VipSpec};
 use crate::address::Address;
 use crate::digest::Digest;
 use crate::policy::Limits;
@@ -57,16 +57,27 @@ impl Spec {
         }
     }
 
-    /// Checks that every name that is used is defined.
+    /// Checks that every name that is used is defined, and that no two listeners that are used are at one address.
     ///
     /// # Errors
-    /// The first name that is not.
-    pub fn check(&self) -> Result<(), Dangling> {
+    /// The first name that is not, or the first two listeners that are.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let mut at_address: HashMap<Address, &str> = HashMap::new();
         for (name, vip) in &self.vips {
             let undefined =
-                |what, missing: &str| Err(Dangling { vip: name.clone(), what, missing: missing.to_owned() });
-            if let Some(listener) = vip.listen.iter().find(|name| self.listener(name).is_none()) {
-                return undefined("listener", listener);
+                |what, missing: &str| Err(Dangling { vip: name.clone(), what, missing: missing.to_owned() }.into());
+            for listener in &vip.listen {
+                let Some(address) = self.address(listener) else { return undefined("listener", listener) };
+                // The configuration refuses this in one file; a step back or an edit can still bring two together.
+                match at_address.get(&address) {
+                    Some(&other) if other != listener => {
+                        return Err(SpecError::SameAddress(address, other.to_owned(), listener.clone()));
+                    }
+                    _ if address.is_any_port() => {}
+                    _ => {
+                        at_address.insert(address, listener);
+                    }
+                }
             }
             match &vip.decider {
                 DeciderSpec::Pool(pool) if !self.pools.contains_key(pool) => return undefined("pool", pool),
@@ -84,6 +95,22 @@ impl Spec {
         }
         Ok(())
     }
+
+    fn address(&self, listener: &str) -> Option<Address> {
+        let defined = self.listeners.get(listener).map(|listener| listener.address.clone());
+        defined.or_else(|| listener.parse().ok())
+    }
+}
+
+/// What is wrong with a release's content.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// A vip names what is not there.
+    #[error(transparent)]
+    Dangling(#[from] Dangling),
+    /// Two listeners would accept the same connections, each in its own way.
+    #[error("listeners `{1}` and `{2}` are both at {0}")]
+    SameAddress(Address, String, String),
 }
 
 /// A vip names what is not there.
@@ -92,8 +119,62 @@ impl Spec {
 pub struct Dangling {
     /// The vip.
     pub vip: String,
-    /// `pool` or `policy`.
+    /// `listener`, `pool` or `policy`.
     pub what: &'static str,
     /// The name that is not defined.
     pub missing: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(listeners: &[(&str, &str)], vips: &[(&str, &[&str])]) -> Spec {
+        let listener = |&(name, address): &(&str, &str)| {
+            (name.to_owned(), ListenerSpec::plain(address.parse().expect("the test's addresses are some")))
+        };
+        let vip = |&(name, listen): &(&str, &[&str])| {
+            let listen = listen.iter().map(|&listener| listener.to_owned()).collect();
+            (name.to_owned(), VipSpec::new(listen, DeciderSpec::Pool("blue".into())))
+        };
+        Spec {
+            listeners: listeners.iter().map(listener).collect(),
+            vips: vips.iter().map(vip).collect(),
+            pools: [("blue".to_owned(), PoolSpec::default())].into(),
+            policies: BTreeMap::new(),
+        }
+    }
+
+    fn check(spec: &Spec, expected: &str) {
+        assert_eq!(spec.check().unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn two_listeners_of_vips_at_one_address_are_refused() {
+        let named = [("a", "127.0.0.1:80"), ("b", "127.0.0.1:80")];
+        check(
+            &spec(&named, &[("v", &["a"]), ("w", &["127.0.0.1:81", "b"])]),
+            "listeners `a` and `b` are both at 127.0.0.1:80",
+        );
+        check(
+            &spec(&named[..1], &[("v", &["a", "127.0.0.1:80"])]),
+            "listeners `a` and `127.0.0.1:80` are both at 127.0.0.1:80",
+        );
+        check(
+            &spec(&[], &[("v", &["unix:/run/x"]), ("w", &["unix:/run//x"])]),
+            "listeners `unix:/run/x` and `unix:/run//x` are both at unix:/run//x",
+        );
+    }
+
+    #[test]
+    fn listeners_that_are_shared_unused_or_at_any_port_are_not_in_each_others_way() {
+        let named = [("a", "127.0.0.1:80"), ("b", "127.0.0.1:80"), ("c", "127.0.0.1:0"), ("d", "127.0.0.1:0")];
+        let spec = spec(&named, &[("v", &["a", "c", "127.0.0.1:0"]), ("w", &["a", "d", "127.0.0.1:0"])]);
+        assert_eq!(spec.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_listener_that_is_not_there_is_named() {
+        check(&spec(&[], &[("v", &["front"])]), "listener `front` is not defined for vip `v`");
+    }
 }

@@ -87,7 +87,7 @@ impl ConfigFile {
         if !self.started_with.differs_only_in_release(&config) {
             tracing::warn!(
                 file = %self.path.display(),
-                "state, policy_folder, workers, drain, control and fail_back are read at start only: restart to change them"
+                "state, policy_folder, workers, requests_max, drain, control and fail_back are read at start only: restart to change them"
             );
         }
         let seen = seen(digest, &config.desired);

@@ -155,7 +155,7 @@ impl Budget {
         self.spend(text.len())?;
         let name =
             HeaderName::from_bytes(text.as_bytes()).map_err(|_| Nonsense::Name(text::printable(text).into_owned()))?;
-        if RESERVED.contains(&name) || name.as_str().starts_with("proxy-") {
+        if is_reserved(&name) {
             return Err(Nonsense::Reserved(name));
         }
         Ok(name)
@@ -172,6 +172,11 @@ impl Budget {
             })
             .collect()
     }
+}
+
+/// Whether a field is the proxy's alone: neither policies nor configured rules change it.
+pub fn is_reserved(name: &HeaderName) -> bool {
+    RESERVED.contains(name) || name.as_str().starts_with("proxy-")
 }
 
 /// Fields that frame a message, belong to one connection (RFC 9110, 7.6.1), or say what was decided on.

@@ -1,9 +1,10 @@
 //! Finds the vip that a request enters, by listener, host and path.
 //!
 //! The most specific wins: an exact host before a wildcard, a longer wildcard before a shorter one, any host last; among
-//! the vips of one host the longest path prefix, by whole segments. A host without a matching path falls through to the
-//! next less specific one. Every step is a hash lookup, so the number of vips does not matter; and no more steps are
-//! taken than the longest host or path of a vip has places to end, so what a client sends does not matter either.
+//! the vips of one host the exact path, then the longest path prefix, by whole segments. A host without a matching path
+//! falls through to the next less specific one. Every step is a hash lookup of text that is there already, so the number
+//! of vips does not matter; and no more steps are taken, over no more bytes, than the longest host or path of a vip has,
+//! so what a client sends does not matter either.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,8 +29,10 @@ struct Hosts {
 
 #[derive(Default)]
 struct Paths {
+    exact: HashMap<Box<str>, Arc<Vip>>,
+    longest_exact: usize,
     by_prefix: HashMap<Box<str>, Arc<Vip>>,
-    longest: usize,
+    longest_prefix: usize,
 }
 
 /// Two vips claim the same place.
@@ -48,18 +51,13 @@ impl Router {
         let root = ["/".to_owned()];
         let paths = if spec.paths.is_empty() { &root[..] } else { &spec.paths };
         for (host, path) in hosts.iter().flat_map(|host| paths.iter().map(move |path| (host, path))) {
-            let table = self.listener(listener).table(host);
-            // `/cart/` and `/cart` are the same prefix.
-            let prefix = path.trim_end_matches('/');
-            table.longest = table.longest.max(prefix.len());
-            if let Some(other) = table.by_prefix.insert(prefix.into(), vip.clone()) {
-                let host = if host.is_empty() { "*" } else { host };
-                return Err(Overlap(
-                    other.name.to_string(),
-                    vip.name.to_string(),
-                    format!("{host}{path} on {listener}"),
-                ));
-            }
+            let Some(other) = self.listener(listener).table(host).add(path, vip.clone()) else { continue };
+            let host = if host.is_empty() { "*" } else { host };
+            let place = match path.strip_prefix('=') {
+                Some(path) => format!("exactly {host}{path} on {listener}"),
+                None => format!("{host}{path} on {listener}"),
+            };
+            return Err(Overlap(other.name.to_string(), vip.name.to_string(), place));
         }
         Ok(())
     }
@@ -96,9 +94,26 @@ impl Hosts {
 }
 
 impl Paths {
+    /// Gives a vip this path; answers who had it.
+    fn add(&mut self, path: &str, vip: Arc<Vip>) -> Option<Arc<Vip>> {
+        if let Some(exact) = path.strip_prefix('=') {
+            self.longest_exact = self.longest_exact.max(exact.len());
+            return self.exact.insert(exact.into(), vip);
+        }
+        // `/cart/` and `/cart` are the same prefix.
+        let prefix = path.trim_end_matches('/');
+        self.longest_prefix = self.longest_prefix.max(prefix.len());
+        self.by_prefix.insert(prefix.into(), vip)
+    }
+
     fn find(&self, path: &str) -> Option<&Arc<Vip>> {
+        if path.len() <= self.longest_exact
+            && let Some(vip) = self.exact.get(path)
+        {
+            return Some(vip);
+        }
         // One byte more than the longest prefix: enough to see whether it ends there.
-        let mut prefix = &path[..path.floor_char_boundary(self.longest + 1)];
+        let mut prefix = &path[..path.floor_char_boundary(self.longest_prefix + 1)];
         loop {
             if let Some(vip) = self.by_prefix.get(prefix.trim_end_matches('/')) {
                 return Some(vip);
@@ -118,8 +133,9 @@ fn without_port(authority: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::header_rules::HeaderRules;
     use crate::proxy::vip::Decider;
-    use crate::spec::DeciderSpec;
+    use crate::spec::{DeciderSpec, VipLimits};
     use crate::telemetry::Counts;
 
     const HERE: &str = "127.0.0.1:80";
@@ -131,6 +147,10 @@ mod tests {
                 name: (*name).into(),
                 decider: Decider::Awaited,
                 fallback: None,
+                redirect_to_https: None,
+                request_rules: HeaderRules::default(),
+                response_rules: HeaderRules::default(),
+                limits: VipLimits::default(),
                 counts: Counts::new(1).vip(name),
             };
             let spec = VipSpec {
@@ -171,6 +191,31 @@ mod tests {
     }
 
     #[test]
+    fn an_exact_path_wins_over_every_prefix_of_its_host() {
+        let router = router(&[
+            ("any", &[], &["=/ping"]),
+            ("shop", &["shop.example"], &["/", "/healthz/deep"]),
+            ("health", &["shop.example"], &["=/healthz", "=/healthz/deep"]),
+            ("prefix", &["shop.example"], &["/healthz"]),
+            ("alone", &["alone.example"], &["=/", "=/dir/"]),
+        ])
+        .unwrap();
+        check(&router, "shop.example", "/healthz", Some("health"));
+        check(&router, "shop.example", "/healthz/deep", Some("health"));
+        check(&router, "shop.example", "/healthz/deep/er", Some("shop"));
+        check(&router, "shop.example", "/healthz/", Some("prefix"));
+        check(&router, "shop.example", "/healthz/more", Some("prefix"));
+        check(&router, "shop.example", "/healthzz", Some("shop"));
+        // A more specific host comes first, whatever its path.
+        check(&router, "shop.example", "/ping", Some("shop"));
+        check(&router, "other.example", "/ping", Some("any"));
+        check(&router, "alone.example", "/", Some("alone"));
+        check(&router, "alone.example", "/dir/", Some("alone"));
+        check(&router, "alone.example", "/dir", None);
+        check(&router, "alone.example", &"/".repeat(1000), None);
+    }
+
+    #[test]
     fn a_place_that_nobody_serves_is_none() {
         let router = router(&[("shop", &["shop.example"], &["/cart"])]).unwrap();
         check(&router, "shop.example", "/", None);
@@ -191,5 +236,7 @@ mod tests {
     fn two_vips_in_one_place_are_refused() {
         let overlap = router(&[("a", &["x.example"], &["/p"]), ("b", &["X.example"], &["/p/"])]).err().unwrap();
         assert_eq!(overlap.to_string(), "vips `a` and `b` both serve X.example/p/ on 127.0.0.1:80");
+        let overlap = router(&[("a", &[], &["=/p", "/p"]), ("b", &[], &["=/p"])]).err().unwrap();
+        assert_eq!(overlap.to_string(), "vips `a` and `b` both serve exactly */p on 127.0.0.1:80");
     }
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::header_rules::HeaderRules;
 use super::pool::Pool;
 use crate::policy::Policy;
 use crate::policy::wasm::instance::Loads;
+use crate::spec::VipLimits;
 use crate::telemetry::VipCounts;
 
 /// A virtual server.
@@ -15,6 +17,14 @@ pub struct Vip {
     pub decider: Decider,
     /// The pool for when no policy answers.
     pub fallback: Option<Arc<Pool>>,
+    /// The port that requests over `http` are redirected to, as `https`.
+    pub redirect_to_https: Option<u16>,
+    /// What is done to requests' fields.
+    pub request_rules: HeaderRules,
+    /// What is done to answers' fields.
+    pub response_rules: HeaderRules,
+    /// What its requests may take.
+    pub limits: VipLimits,
     /// How its requests were decided.
     pub counts: Arc<VipCounts>,
 }

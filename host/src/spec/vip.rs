@@ -67,7 +67,8 @@ pub struct VipLimits {
     pub requests_max: Option<u32>,
     /// How long a client may keep us waiting, for its content or to take ours, beyond what `client_rate_min` allows.
     pub client_timeout: Duration,
-    /// Bytes a second that a client must give or take while we wait for it, once `client_timeout` is used up.
+    /// Bytes a second that a client must give or take while we wait for it, once `client_timeout` is used up. Zero
+    /// asks for no rate: then each wait for it may take `client_timeout`, and no wait more.
     pub client_rate_min: u32,
     /// How long nothing may pass through an upgraded connection.
     pub tunnel_timeout: Duration,

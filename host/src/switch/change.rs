@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::proxy::router::Overlap;
-use crate::spec::{Dangling, DeciderSpec, ListenerSpec, PolicySpec, PoolSpec, Spec, VipSpec};
+use crate::spec::{DeciderSpec, ListenerSpec, PolicySpec, PoolSpec, Spec, SpecError, VipSpec};
 
 /// One step from a release to the next.
 #[derive(Clone, Debug)]
@@ -62,9 +62,9 @@ pub struct Desired {
 /// Why a change does not make a release.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
-    /// A vip names what is not there.
+    /// A vip names what is not there, or two listeners are in one place.
     #[error(transparent)]
-    Dangling(#[from] Dangling),
+    Spec(#[from] SpecError),
     /// Two vips in one place.
     #[error(transparent)]
     Overlap(#[from] Overlap),

@@ -22,11 +22,23 @@ fn the_example_has_every_key_of_the_table_and_the_table_every_key_of_the_example
 
 #[test]
 fn the_table_has_every_key_that_the_host_knows() {
-    let known: BTreeSet<String> = ["", "control", "fail_back", "vips.NAME", "pools.NAME", "policies.NAME"]
+    let tables = [
+        "",
+        "control",
+        "fail_back",
+        "listeners.NAME",
+        "vips.NAME",
+        "vips.NAME.request_headers",
+        "vips.NAME.response_headers",
+        "pools.NAME",
+        "pools.NAME.tls",
+        "policies.NAME",
+    ];
+    let known: BTreeSet<String> = tables
         .into_iter()
         .flat_map(known_keys)
-        // Tables; what is in them comes under their own names.
-        .filter(|key| !["control", "fail_back", "vips", "pools", "policies"].contains(&key.as_str()))
+        // What is in tables comes under their own names.
+        .filter(|key| !tables.iter().any(|table| table == key || table.strip_suffix(".NAME") == Some(key)))
         .collect();
     assert_eq!(table(), known);
 }
@@ -60,9 +72,18 @@ fn keys_of(text: &str) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for (key, value) in text.parse::<toml::Table>().expect("the example is TOML") {
         match (key.as_str(), value) {
-            ("vips" | "pools" | "policies", toml::Value::Table(named)) => {
+            ("listeners" | "vips" | "pools" | "policies", toml::Value::Table(named)) => {
                 let entries = named.into_iter().filter_map(|(_, entry)| entry.as_table().cloned()).flatten();
-                keys.extend(entries.map(|(inner, _)| format!("{key}.NAME.{inner}")));
+                for (inner, value) in entries {
+                    match (inner.as_str(), value) {
+                        ("request_headers" | "response_headers" | "tls", toml::Value::Table(innermost)) => {
+                            keys.extend(innermost.keys().map(|innermost| format!("{key}.NAME.{inner}.{innermost}")));
+                        }
+                        _ => {
+                            keys.insert(format!("{key}.NAME.{inner}"));
+                        }
+                    }
+                }
             }
             (_, toml::Value::Table(inner)) => keys.extend(inner.keys().map(|inner| format!("{key}.{inner}"))),
             _ => {

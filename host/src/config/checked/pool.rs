@@ -1,0 +1,175 @@
+//! `[pools.NAME]`
+
+use std::net::IpAddr;
+
+use toml::Spanned;
+
+use super::{Checker, ConfigError};
+use crate::address::Address;
+use crate::config::raw::{RawMemberTls, RawPool};
+use crate::spec::PoolSpec;
+use crate::spec::listener::CertificateSpec;
+use crate::spec::pool::{MemberTlsSpec, Protocol, ProxyVersion};
+
+impl Checker<'_> {
+    pub(super) fn pool(&self, raw: &RawPool) -> Result<PoolSpec, ConfigError> {
+        let members = self.members(&raw.members)?;
+        let default = PoolSpec::default();
+        let protocols = [("http1", Protocol::Http1), ("http2", Protocol::Http2)];
+        let versions = [("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
+        let proxy_protocol = raw.proxy_protocol.as_ref();
+        let (connect, response) = (raw.connect_timeout.as_ref(), raw.response_timeout.as_ref());
+        Ok(PoolSpec {
+            protocol: self.choice_or_default("protocol", raw.protocol.as_ref(), protocols)?,
+            tls: raw.tls.as_ref().map(|tls| self.inner("tls").member_tls(tls, &members)).transpose()?,
+            proxy_protocol: proxy_protocol
+                .map(|version| self.choice("proxy_protocol", version, versions))
+                .transpose()?,
+            connect_timeout: self.duration_or("connect_timeout", connect, default.connect_timeout)?,
+            response_timeout: self.duration_or("response_timeout", response, default.response_timeout)?,
+            members,
+        })
+    }
+
+    fn members(&self, raw: &[Spanned<String>]) -> Result<Vec<Address>, ConfigError> {
+        let mut members = Vec::new();
+        for member in raw {
+            let address = self.address("members", member)?;
+            if address.is_any_port() {
+                return self.wrong("members", member.span().start, "a member's port cannot be 0");
+            }
+            if members.contains(&address) {
+                return self.wrong("members", member.span().start, format!("`{address}` is there twice"));
+            }
+            members.push(address);
+        }
+        Ok(members)
+    }
+
+    fn member_tls(&self, raw: &RawMemberTls, members: &[Address]) -> Result<MemberTlsSpec, ConfigError> {
+        let unix = members.iter().find(|member| member.tcp().is_none());
+        match (&raw.server_name, unix) {
+            (Some(name), _) if !is_server_name(name.as_ref()) => {
+                let message =
+                    format!("expected a name such as `app.example`, or an IP address, got `{}`", name.as_ref());
+                return self.wrong("server_name", name.span().start, message);
+            }
+            (None, Some(member)) => {
+                let message = format!("needs `server_name`: `{member}` has no address to check certificates by");
+                return self.wrong("", raw.ca.span().start, message);
+            }
+            _ => {}
+        }
+        let certificate = match (&raw.cert, &raw.key) {
+            (Some(cert), Some(key)) => {
+                Some(CertificateSpec { cert: self.path("cert", cert)?, key: self.path("key", key)? })
+            }
+            (None, None) => None,
+            (Some(cert), None) => return self.wrong("cert", cert.span().start, "needs `key`: its private key"),
+            (None, Some(key)) => return self.wrong("key", key.span().start, "needs `cert`: the certificate it is of"),
+        };
+        let server_name = raw.server_name.as_ref().map(|name| name.as_ref().clone());
+        Ok(MemberTlsSpec { ca: self.path("ca", &raw.ca)?, server_name, certificate })
+    }
+}
+
+/// Whether certificates can have this name (RFC 1123, 2.1, and the `_` that is met all the same).
+fn is_server_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+    };
+    // A last label of digits alone is what is left of an IP address with a mistake in it.
+    let is_numeric = name.rsplit('.').next().is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
+    name.parse::<IpAddr>().is_ok() || (name.len() <= 253 && !is_numeric && name.split('.').all(is_label))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::NAME_RULE;
+    use super::super::tests::{check, parse};
+    use super::*;
+
+    fn pool(rest: &str) -> String {
+        format!("[pools.blue]\n{rest}")
+    }
+
+    #[test]
+    fn members_are_spoken_to_as_the_pool_says() {
+        let config = parse(&pool(
+            "members = ['10.0.0.1:443', 'unix:/run/a.sock']\nprotocol = 'http2'\nproxy_protocol = 'v2'\n[pools.blue.tls]\nca = 'ca.pem'\nserver_name = 'app.example'\ncert = 'us.pem'\nkey = 'us.key'",
+        ));
+        let pool = &config.unwrap().desired.pools["blue"];
+        assert_eq!(pool.members, ["10.0.0.1:443", "unix:/run/a.sock"].map(|text| text.parse().unwrap()));
+        assert_eq!((pool.protocol, pool.proxy_protocol), (Protocol::Http2, Some(ProxyVersion::V2)));
+        let tls = MemberTlsSpec {
+            ca: "/etc/ca.pem".into(),
+            server_name: Some("app.example".into()),
+            certificate: Some(CertificateSpec { cert: "/etc/us.pem".into(), key: "/etc/us.key".into() }),
+        };
+        assert_eq!(pool.tls, Some(tls));
+    }
+
+    #[test]
+    fn members_with_addresses_need_no_name() {
+        let config = parse(&pool("members = ['10.0.0.1:443']\ntls = { ca = 'ca.pem' }"));
+        let tls = MemberTlsSpec { ca: "/etc/ca.pem".into(), server_name: None, certificate: None };
+        assert_eq!(config.unwrap().desired.pools["blue"].tls, Some(tls));
+    }
+
+    #[test]
+    fn tls_that_cannot_be_is_refused() {
+        let tls = |rest: &str, expected: &str| {
+            let text = pool(&format!("members = ['10.0.0.1:443']\n[pools.blue.tls]\n{rest}"));
+            check(&text, &format!("/etc/x.toml:{expected}"));
+        };
+        tls("server_name = 'a'", "3: missing field `ca`");
+        tls("ca = ''", "4: pools.blue.tls.ca: expected a path, got none");
+        for name in ["", "a b", "-a.example", "a..b", "10.0.0.256", "https://a", &"a".repeat(64)] {
+            tls(
+                &format!("ca = 'ca.pem'\nserver_name = '{name}'"),
+                &format!(
+                    "5: pools.blue.tls.server_name: expected a name such as `app.example`, or an IP address, got `{name}`"
+                ),
+            );
+        }
+        tls("ca = 'ca.pem'\ncert = 'us.pem'", "5: pools.blue.tls.cert: needs `key`: its private key");
+        tls("ca = 'ca.pem'\nkey = 'us.key'", "5: pools.blue.tls.key: needs `cert`: the certificate it is of");
+        check(
+            &pool("members = ['unix:/run/a.sock']\n[pools.blue.tls]\nca = 'ca.pem'"),
+            "/etc/x.toml:4: pools.blue.tls: needs `server_name`: `unix:/run/a.sock` has no address to check certificates by",
+        );
+    }
+
+    #[test]
+    fn a_pool_that_cannot_be_is_refused() {
+        check(
+            &pool("members = ['blue:80']"),
+            "/etc/x.toml:2: pools.blue.members: expected an IP address and port such as `127.0.0.1:8080`, or `unix:` and an absolute path, got `blue:80`",
+        );
+        check(&pool("members = ['1.1.1.1:0']"), "/etc/x.toml:2: pools.blue.members: a member's port cannot be 0");
+        check(
+            &pool("members = ['1.1.1.1:1',\n'1.1.1.1:1']"),
+            "/etc/x.toml:3: pools.blue.members: `1.1.1.1:1` is there twice",
+        );
+        check(
+            &pool("members = []\nconnect_timeout = '0s'"),
+            "/etc/x.toml:3: pools.blue.connect_timeout: expected a time such as `250ms` or `30s`, up to a day, got `0s`",
+        );
+        check(
+            &pool("members = ['unix:/a',\n'unix:/a']"),
+            "/etc/x.toml:3: pools.blue.members: `unix:/a` is there twice",
+        );
+        check(
+            &pool("members = []\nprotocol = 'http3'"),
+            "/etc/x.toml:3: pools.blue.protocol: expected `http1` or `http2`, got `http3`",
+        );
+        check(
+            &pool("members = []\nproxy_protocol = 'v3'"),
+            "/etc/x.toml:3: pools.blue.proxy_protocol: expected `v1` or `v2`, got `v3`",
+        );
+        check("[pools.'b lue']\nmembers = []", &format!("/etc/x.toml:1: pools.b lue: {NAME_RULE}"));
+    }
+}

@@ -17,6 +17,7 @@ pub mod pool;
 pub mod member;
 pub mod connector;
 pub mod headers;
+pub mod forwarded;
 pub mod proxy_protocol;
 pub mod request_body;
 pub mod response;

@@ -20,6 +20,8 @@ pub mod member;
 pub mod connector;
 pub mod headers;
 pub mod header_rules;
+pub mod forwarded;
+pub mod proxy_protocol;
 pub mod request_body;
 pub mod response;
 pub mod grpc;

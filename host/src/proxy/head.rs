@@ -185,7 +185,7 @@ fn host(parts: &Parts) -> Result<Option<HeaderValue>, Malformed> {
 
 /// Whether these bytes can be host and port (RFC 3986, 3.2.2 and 3.2.3): no user, no path, nothing that a member could
 /// read differently than we do. Empty is allowed, and means that the target has no authority.
-fn is_authority(bytes: &[u8]) -> bool {
+pub fn is_authority(bytes: &[u8]) -> bool {
     /// A name of the DNS has 253 characters at most (RFC 1035, 2.3.4), and a port five.
     const BYTES_MAX: usize = 260;
     if bytes.len() > BYTES_MAX {

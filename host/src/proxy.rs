@@ -10,6 +10,7 @@ pub mod stream;
 pub mod h1;
 pub mod exchange;
 pub mod forward;
+pub mod answered_here;
 pub mod head;
 pub mod router;
 pub mod vip;

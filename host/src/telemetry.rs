@@ -3,7 +3,7 @@
 //! Counts belong to the host and to names (a pool's, a vip's), not to a release: a switch does not reset them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,8 @@ pub struct VipSlot {
     pub by_fallback: Count,
     /// Answered 503, because nothing was left.
     pub undecided: Count,
+    /// In flight now; counted where the vip has a limit.
+    in_flight: AtomicU32,
 }
 
 /// A pool's counts, added up.
@@ -129,6 +131,21 @@ impl PoolCounts {
 }
 
 impl VipCounts {
+    /// One more in flight.
+    pub(crate) fn begin(&self, worker: usize) {
+        self.0.of(worker).in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub(crate) fn end(&self, worker: usize) {
+        self.0.of(worker).in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Requests in flight, over all workers; known where the vip has a limit.
+    pub fn in_flight(&self) -> u32 {
+        self.0.iter().map(|slot| slot.in_flight.load(Ordering::Relaxed)).sum()
+    }
+
     /// This worker's part.
     pub fn of(&self, worker: usize) -> &VipSlot {
         self.0.of(worker)

@@ -13,11 +13,12 @@ use hyper::body::Frame;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
-use super::exchange::Asker;
+use super::exchange::{Asker, Client};
 use super::h1;
 use super::h1::member::Failure;
 use super::h1::wire::Wire;
 use super::pool::Transport;
+use super::request_body::RequestBody;
 use super::stream::{Plain, Stream};
 use crate::address::Address;
 
@@ -90,6 +91,13 @@ impl MemberExchange {
         }
     }
 
+    /// Gives up what was not answered; see [`h1::member::Exchange::into_unsent`].
+    pub fn into_unsent(self) -> (Option<RequestBody>, bool) {
+        match self {
+            Self::H1(exchange) => exchange.into_unsent(),
+        }
+    }
+
     /// When the request last moved.
     pub fn moved(&self) -> Instant {
         match self {
@@ -117,7 +125,13 @@ impl Connector {
     ///
     /// # Errors
     /// Why the member cannot be reached, a time-out included.
-    pub async fn connect(&self, address: &Address, transport: &Arc<Transport>, timeout: Duration) -> io::Result<Wire> {
+    pub async fn connect(
+        &self,
+        address: &Address,
+        transport: &Arc<Transport>,
+        client: &Client,
+        timeout: Duration,
+    ) -> io::Result<Wire> {
         let connect = async {
             let plain = match address {
                 Address::Tcp(address) => {
@@ -127,7 +141,7 @@ impl Connector {
                 }
                 Address::Unix(path) => Plain::Unix(UnixStream::connect(path).await?),
             };
-            transport.secure(plain).await
+            transport.secure(plain, client).await
         };
         let stream: Stream = tokio::time::timeout(timeout, connect)
             .await

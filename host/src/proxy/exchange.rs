@@ -9,32 +9,47 @@ use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
+use super::error::Error;
+use super::forwarded::{Peer, Scheme};
 use super::listener::Listener;
+use super::vip::Vip;
 use crate::release::Flights;
+#[cfg(test)]
+use crate::spec::ListenerSpec;
 use crate::spec::vip::VipLimits;
+use crate::telemetry::VipCounts;
 
 /// The other end of a connection, known before its first request.
 pub struct Client {
-    /// Where it comes from; `None` over a Unix socket, and where a PROXY protocol header does not say.
+    /// Where it comes from: over TCP, or as a PROXY protocol header says.
     pub address: Option<SocketAddr>,
     /// Where it came to.
     pub local: Option<SocketAddr>,
-    /// Its IP address as a header value, made once.
-    pub forwarded_for: HeaderValue,
+    /// Where it comes from, as members are told.
+    pub peer: Peer,
+    /// How the connection is secured.
+    pub scheme: Scheme,
     /// The listener it came to.
     pub listener: Arc<Listener>,
 }
 
 impl Client {
     /// A client that came from `address` to `listener`, bound at `local`.
-    pub fn new(address: Option<SocketAddr>, local: Option<SocketAddr>, listener: Arc<Listener>) -> Self {
-        let address = address.map(|address| SocketAddr::new(address.ip().to_canonical(), address.port()));
-        let forwarded_for = match address {
-            Some(address) => HeaderValue::from_str(&address.ip().to_string()).expect("an IP address is a field value"),
-            // RFC 7239, 6.2.
-            None => HeaderValue::from_static("unknown"),
-        };
-        Self { address, local, forwarded_for, listener }
+    pub fn new(
+        address: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+        scheme: Scheme,
+        listener: Arc<Listener>,
+    ) -> Self {
+        let peer = Peer::new(address.map(|address| address.ip()), &listener.spec);
+        Self { address, local, peer, scheme, listener }
+    }
+
+    /// A client for tests.
+    #[cfg(test)]
+    pub fn somebody() -> Self {
+        let listener = Listener::new("127.0.0.1:80", ListenerSpec::plain("127.0.0.1:80".parse().unwrap()));
+        Self::new("192.0.2.7:5".parse().ok(), None, Scheme::Http, listener.into())
     }
 }
 
@@ -55,16 +70,25 @@ pub trait Asker {
     fn limit(&self, limits: &VipLimits);
 }
 
-/// Names one exchange in headers, error pages and the log: 32 hex digits, unique and without meaning.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ExchangeId(u64, u64);
+/// Names one exchange in headers, error pages and the log.
+#[derive(Clone)]
+pub enum ExchangeId {
+    /// Ours: 32 hex digits, unique and without meaning.
+    Own(u64, u64),
+    /// That of a trusted proxy in front of us.
+    Given(HeaderValue),
+}
 
 impl ExchangeId {
     /// The id as a header value.
-    pub fn to_value(self) -> HeaderValue {
+    pub fn to_value(&self) -> HeaderValue {
+        let (first, second) = match self {
+            Self::Own(first, second) => (first, second),
+            Self::Given(value) => return value.clone(),
+        };
         let mut text = [0; 32];
         for (at, digit) in text.iter_mut().enumerate() {
-            let half = if at < 16 { self.0 } else { self.1 };
+            let half = if at < 16 { first } else { second };
             *digit = b"0123456789abcdef"[(half >> (60 - (at % 16) * 4)) as usize & 15];
         }
         HeaderValue::from_bytes(&text).expect("hex digits are a field value")
@@ -73,7 +97,10 @@ impl ExchangeId {
 
 impl fmt::Display for ExchangeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}{:016x}", self.0, self.1)
+        match self {
+            Self::Own(first, second) => write!(f, "{first:016x}{second:016x}"),
+            Self::Given(value) => f.write_str(value.to_str().unwrap_or_default()),
+        }
     }
 }
 
@@ -96,27 +123,44 @@ impl ExchangeIds {
     pub fn next(&self) -> ExchangeId {
         let next = self.next.get();
         self.next.set(next.wrapping_add(1));
-        ExchangeId(self.worker, next)
+        ExchangeId::Own(self.worker, next)
     }
 }
 
-/// A request in flight on the release that decided it. Ends when dropped; keeps no release alive.
+/// A request in flight on the release that decides it. Ends when dropped; keeps no release alive.
 pub struct Flight {
     flights: Arc<Flights>,
+    /// Where the vip has a limit.
+    of_vip: Option<Arc<VipCounts>>,
     worker: usize,
 }
 
 impl Flight {
-    /// Begins with the decision.
-    pub fn begin(flights: &Arc<Flights>, worker: usize) -> Self {
+    /// Begins before the decision.
+    ///
+    /// # Errors
+    /// When the vip has as many in flight as it may have.
+    pub fn begin(flights: &Arc<Flights>, vip: &Vip, worker: usize) -> Result<Self, Error> {
+        let of_vip = vip.limits.requests_max.map(|max| {
+            let counts = vip.counts.clone();
+            if counts.in_flight() >= max {
+                return Err(Error::Overload(format!("vip `{}`", vip.name), max));
+            }
+            counts.begin(worker);
+            Ok(counts)
+        });
+        let of_vip = of_vip.transpose()?;
         flights.begin(worker, Instant::now());
-        Self { flights: flights.clone(), worker }
+        Ok(Self { flights: flights.clone(), of_vip, worker })
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
         self.flights.end(self.worker);
+        if let Some(vip) = &self.of_vip {
+            vip.end(self.worker);
+        }
     }
 }
 
@@ -126,7 +170,7 @@ mod tests {
 
     #[test]
     fn an_id_reads_the_same_everywhere() {
-        let id = ExchangeId(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210);
+        let id = ExchangeId::Own(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210);
         assert_eq!(id.to_value(), "0123456789abcdeffedcba9876543210");
         assert_eq!(id.to_string(), "0123456789abcdeffedcba9876543210");
     }

@@ -1,22 +1,27 @@
 //! The request line in one function: every branch a request can take.
 
-use std::pin::pin;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{Method, Request, Response};
 use tokio::time::Instant;
 
-use super::connector::MemberConnection;
+use super::alarm::Alarm;
+use super::answered_here::{ends_here, redirect_to_https};
+use super::connector::{ConnectionKey, MemberExchange};
 use super::decision::{self, Decision};
-use super::error::Error;
-use super::exchange::{Client, ExchangeId, Flight};
+use super::error::{Error, Malformed};
+use super::exchange::{Asker, Client, ExchangeId, Flight};
+use super::forwarded::Scheme;
+use super::grpc;
+use super::h1::member::{Exchange, Failure};
+use super::h1::wire::Wire;
 use super::head::Head;
 use super::headers;
 use super::pool::{Candidates, Pool};
-use super::request_body::RequestBody;
+use super::request_body::{ClientFault, RequestBody};
 use super::response::{Body, InUse};
 use super::worker::Worker;
 use crate::policy::answer::Respond;
@@ -25,168 +30,199 @@ use crate::policy::answer::Respond;
 const TRIES_MAX: usize = 3;
 
 /// Takes a request all the way: to a member and back, or to an answer of our own.
-pub async fn forward(worker: &Rc<Worker>, client: &Client, request: Request<Incoming>) -> Response<Body> {
-    let id = worker.ids.next();
-    carry(worker, client, id, request).await.unwrap_or_else(|error| error.respond(&id, &worker.log))
-}
-
-async fn carry(
+///
+/// What comes before the answer goes to `asker`. `alarm` is the client's, which has nothing else to wait for meanwhile.
+pub async fn forward(
     worker: &Rc<Worker>,
     client: &Client,
-    id: ExchangeId,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Error> {
-    let (parts, body) = request.into_parts();
-    let mut head = Head::new(parts, client.address.ip())?;
+    asker: &dyn Asker,
+    alarm: &Alarm,
+    request: Request<RequestBody>,
+) -> Response<Body> {
+    let id = headers::believed_id(request.headers(), &client.peer).unwrap_or_else(|| worker.ids.next());
+    let is_grpc = grpc::is_call(request.headers());
+    let line = Line { worker, client, asker, alarm, id: &id };
+    line.carry(request).await.unwrap_or_else(|error| error.respond(&id, &worker.log, is_grpc))
+}
 
-    // The release is pinned once, and only for the decision: a second look after routing could see a newer one, and the
-    // policy would choose among pools that the router never saw. What follows may take hours and must not keep it alive.
-    let (decision, flight) = {
-        let release = worker.current.pin();
-        let vip = release.router.find(&client.listener.id, head.authority(), head.path()).ok_or(Error::NoVip)?;
-        head.enter(&vip.name);
-        let decision;
-        (head, decision) = decision::decide(worker, &release, vip, head);
-        (decision, Flight::begin(&release.flights, worker.id))
-    };
-    let (pool, mut route) = match decision {
-        Decision::Pool(pool, route) => (pool, route),
-        Decision::Respond(respond) => {
-            tracing::debug!(exchange = %id, vip = head.vip(), reason = respond.reason, "answered by the policy");
-            return Ok(by_policy(respond, id));
+/// What all steps of one request's way have in common.
+struct Line<'a> {
+    worker: &'a Rc<Worker>,
+    client: &'a Client,
+    asker: &'a dyn Asker,
+    alarm: &'a Alarm,
+    id: &'a ExchangeId,
+}
+
+impl Line<'_> {
+    async fn carry(&self, request: Request<RequestBody>) -> Result<Response<Body>, Error> {
+        let Self { worker, client, .. } = *self;
+        let (parts, body) = request.into_parts();
+        let mut head = Head::new(parts, client)?;
+        if head.method() == Method::TRACE && body.length() != Some(0) {
+            return Err(Malformed::TraceContent.into());
         }
-        Decision::Undecided => return Err(Error::Undecided(head.vip().to_owned())),
-    };
+        if let Some(answer) = ends_here(&mut head)? {
+            return Ok(answer);
+        }
+        worker.admit()?;
 
-    if let Some(route) = &route {
-        tracing::debug!(exchange = %id, vip = head.vip(), pool = &*pool.name, reason = route.reason, "decided");
+        // The release is pinned once, and only for the decision: a second look after routing could see a newer one, and
+        // the policy would choose among pools that the router never saw. What follows may take hours and must not keep
+        // it alive.
+        let (decision, flight, vip) = {
+            let release = worker.current.pin();
+            let vip = release.router.find(&client.listener.id, head.authority(), head.path()).ok_or(Error::NoVip)?;
+            head.enter(&vip.name);
+            self.asker.limit(&vip.limits);
+            if let (Some(port), Scheme::Http) = (vip.redirect_to_https, head.origin_scheme()) {
+                return Ok(redirect_to_https(&head, port));
+            }
+            if let (Some(max), Some(length)) = (vip.limits.request_body_bytes_max, body.length())
+                && length > max
+            {
+                return Err(ClientFault::TooLarge(max).into());
+            }
+            let flight = Flight::begin(&release.flights, vip, worker.id)?;
+            let decision;
+            (head, decision) = decision::decide(worker, &release, vip, head);
+            (decision, flight, vip.clone())
+        };
+        let (pool, mut route) = match decision {
+            Decision::Pool(pool, route) => (pool, route),
+            Decision::Respond(respond) => {
+                tracing::debug!(exchange = %self.id, vip = head.vip(), reason = respond.reason, "answered by the policy");
+                let mut response = by_policy(respond, self.id);
+                vip.response_rules.apply(response.headers_mut());
+                return Ok(response);
+            }
+            Decision::Undecided => return Err(Error::Undecided(head.vip().to_owned())),
+        };
+
+        if let Some(route) = &route {
+            let (pool, reason) = (&*pool.name, &route.reason);
+            tracing::debug!(exchange = %self.id, vip = head.vip(), pool, reason, "decided");
+        }
+        pool.counts.request(worker.id);
+        headers::to_member(&mut head, client, self.id, &vip.request_rules, route.as_deref_mut());
+        let key = route.as_ref().and_then(|route| route.affinity.as_deref());
+        let members = pool.candidates(worker.id, key);
+        let keeps_trailers = head.takes_trailers();
+        let upgrade = head.upgrade().cloned();
+        let sent = self.send(&pool, members, &head.into_parts(), body).await;
+        let Sent { mut response, exchange, key, member } = sent.inspect_err(|error| {
+            if error.is_of_member() {
+                pool.counts.error(worker.id);
+            }
+        })?;
+        headers::to_client(&mut response, upgrade.as_ref(), keeps_trailers, route.as_deref_mut())
+            .map_err(|fault| failed(&member, Error::Member(key.address.clone(), fault)))?;
+        vip.response_rules.apply(response.headers_mut());
+        let tunnel_timeout = vip.limits.tunnel_timeout;
+        Ok(response.map(|()| Body::member(exchange, key, worker, member, keeps_trailers, tunnel_timeout, flight)))
     }
-    pool.counts.request(worker.id);
-    headers::to_member(&mut head, client, id, route.as_deref_mut());
-    let key = route.as_ref().and_then(|route| route.affinity.as_deref());
-    let members = pool.candidates(worker.id, key);
-    let sent = send(worker, &pool, members, head.into_parts(), body).await;
-    let Sent { mut response, connection, member } = sent.inspect_err(|error| {
-        if error.is_of_member() {
-            pool.counts.error(worker.id);
+
+    /// Sends a request to the first of `members`; to the next one when that one cannot be reached.
+    async fn send(
+        &self,
+        pool: &Pool,
+        members: Candidates<'_>,
+        parts: &Parts,
+        mut body: RequestBody,
+    ) -> Result<Sent, Error> {
+        let connector = &self.worker.connector;
+        let mut error = Error::NoMember(pool.name.to_string());
+        for member in members.take(TRIES_MAX) {
+            let member = InUse::begin(member);
+            let key = ConnectionKey { address: member.0.address.clone(), transport: pool.transport.id };
+            // A member may close a connection that was idle at the moment we take it. That is nobody's failure: what was
+            // not sent is sent again, and what can be repeated without harm is repeated, until a connection is new.
+            while let Some(wire) = connector.reuse(&key) {
+                match self.send_on(wire, parts, body, pool, &member).await {
+                    Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member }),
+                    Err(Unsent { failure, body: Some(spare), seen }) if may_repeat(&failure, parts, seen) => {
+                        body = spare
+                    }
+                    Err(unsent) => return Err(failed(&member, unsent.failure)),
+                }
+            }
+            match connector.connect(&key.address, &pool.transport, self.client, pool.connect_timeout).await {
+                Ok(wire) => match self.send_on(wire, parts, body, pool, &member).await {
+                    Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member }),
+                    Err(Unsent { failure, body: Some(spare), seen: false }) if is_of_connection(&failure) => {
+                        body = spare;
+                        error = failed(&member, failure);
+                    }
+                    Err(unsent) => return Err(failed(&member, unsent.failure)),
+                },
+                Err(cause) => error = failed(&member, Error::Connect(key.address, cause)),
+            }
         }
-    })?;
-    *response.version_mut() = Version::HTTP_11;
-    headers::to_client(response.headers_mut(), route.as_deref_mut());
-    Ok(response.map(|incoming| Body::member(incoming, connection, worker, member, flight)))
+        Err(error)
+    }
+
+    async fn send_on(
+        &self,
+        wire: Wire,
+        parts: &Parts,
+        body: RequestBody,
+        pool: &Pool,
+        member: &InUse,
+    ) -> Result<(Response<()>, MemberExchange), Unsent> {
+        let address = || member.0.address.clone();
+        let mut exchange = MemberExchange::H1(Box::new(Exchange::begin(wire, parts, body)));
+        self.alarm.set(Instant::now() + pool.response_timeout);
+        let answer = poll_fn(|cx| {
+            if let Poll::Ready(answer) = exchange.poll_head(cx, self.asker) {
+                return Poll::Ready(answer.map_err(|failure| match failure {
+                    Failure::Client(fault) => Error::Client(fault),
+                    Failure::Member(fault) => Error::Member(address(), fault),
+                }));
+            }
+            while self.alarm.poll(cx).is_ready() {
+                // The time to answer begins anew with each piece of the request that the member is still being sent.
+                let deadline = exchange.moved() + pool.response_timeout;
+                if deadline <= Instant::now() {
+                    return Poll::Ready(Err(Error::ResponseTimeout(address())));
+                }
+                self.alarm.set(deadline);
+            }
+            Poll::Pending
+        });
+        match answer.await {
+            Ok(response) => Ok((response, exchange)),
+            Err(failure) => {
+                let (body, seen) = exchange.into_unsent();
+                Err(Unsent { failure, body, seen })
+            }
+        }
+    }
 }
 
 /// A request that a member has answered.
 struct Sent {
-    response: Response<Incoming>,
-    connection: MemberConnection,
+    response: Response<()>,
+    exchange: MemberExchange,
+    key: ConnectionKey,
     member: InUse,
 }
 
-/// Sends a request to the first of `members`; to the next one when that one cannot be reached.
-async fn send(
-    worker: &Worker,
-    pool: &Pool,
-    members: Candidates<'_>,
-    mut parts: Parts,
-    body: Incoming,
-) -> Result<Sent, Error> {
-    parts.version = Version::HTTP_11;
-    let body = RequestBody::from(body);
-    if body.size_hint().exact().is_none() {
-        // Said here, as hyper takes a GET without a length for one without content.
-        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    let mut request = Request::from_parts(parts, body);
-    let mut error = Error::NoMember(pool.name.to_string());
-    for member in members.take(TRIES_MAX) {
-        let member = InUse::begin(member);
-        let address = &member.0.address;
-        // A member may close a connection that was idle at the moment we take it. That is nobody's failure: what was not
-        // sent is sent again, and what can be repeated without harm is repeated, until a connection is new.
-        while let Some(connection) = worker.connector.reuse(address) {
-            let spare = repeatable(&request);
-            match send_on(connection, request, pool, &member).await {
-                Ok((response, connection)) => return Ok(Sent { response, connection, member }),
-                Err(Unsent::Failed(Error::Broken(..))) if let Some(spare) = spare => request = spare,
-                Err(Unsent::Failed(error)) => return Err(failed(&member, error)),
-                Err(Unsent::Whole(unsent, _)) => request = unsent,
-            }
-        }
-        match worker.connector.connect(address, pool.connect_timeout).await {
-            Ok(connection) => match send_on(connection, request, pool, &member).await {
-                Ok((response, connection)) => return Ok(Sent { response, connection, member }),
-                Err(Unsent::Failed(error)) => return Err(failed(&member, error)),
-                Err(Unsent::Whole(unsent, cause)) => {
-                    request = unsent;
-                    error = failed(&member, Error::Broken(address.clone(), cause));
-                }
-            },
-            Err(cause) => error = failed(&member, Error::Connect(address.clone(), cause)),
-        }
-    }
-    Err(error)
+/// A request that was not answered.
+struct Unsent {
+    failure: Error,
+    /// Its content, where none of it is lost.
+    body: Option<RequestBody>,
+    /// Whether the member may have seen it.
+    seen: bool,
 }
 
-/// What is left of a request that was not answered.
-#[allow(clippy::large_enum_variant, reason = "moved once; a box would be an allocation")]
-enum Unsent {
-    /// All of it: nothing was sent.
-    Whole(Request<RequestBody>, hyper::Error),
-    /// Nothing that can be sent again.
-    Failed(Error),
+/// Whether a request can be sent again after what happened on a connection that was idle (RFC 9110, 9.2.2).
+fn may_repeat(failure: &Error, parts: &Parts, seen: bool) -> bool {
+    is_of_connection(failure) && (!seen || parts.method.is_idempotent())
 }
 
-async fn send_on(
-    mut connection: MemberConnection,
-    request: Request<RequestBody>,
-    pool: &Pool,
-    member: &InUse,
-) -> Result<(Response<Incoming>, MemberConnection), Unsent> {
-    let address = || member.0.address.clone();
-    let progress = request.body().progress();
-    let mut answer = pin!(connection.sender.try_send_request(request));
-    let mut deadline = Instant::now() + pool.response_timeout;
-    let answer = loop {
-        match tokio::time::timeout_at(deadline, answer.as_mut()).await {
-            Ok(answer) => break answer,
-            Err(_) => {
-                // The time to answer begins anew with each piece of the request that the member is still being sent.
-                deadline = progress.as_ref().map_or(deadline, |progress| progress.last() + pool.response_timeout);
-                if deadline <= Instant::now() {
-                    return Err(Unsent::Failed(Error::ResponseTimeout(address())));
-                }
-            }
-        }
-    };
-    match answer {
-        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Err(Unsent::Failed(Error::UnaskedUpgrade(address())))
-        }
-        Ok(response) if !headers::has_known_coding(response.headers()) => {
-            Err(Unsent::Failed(Error::UnknownCoding(address())))
-        }
-        Ok(response) => Ok((response, connection)),
-        Err(mut broken) => Err(match broken.take_message() {
-            Some(unsent) => Unsent::Whole(unsent, broken.into_error()),
-            None => {
-                let error = broken.into_error();
-                Unsent::Failed(if error.is_user() { Error::ClientGone(error) } else { Error::Broken(address(), error) })
-            }
-        }),
-    }
-}
-
-/// A copy of a request that may be sent twice (RFC 9110, 9.2.2).
-fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let once_more = request.method().is_idempotent() && matches!(request.body(), RequestBody::Empty);
-    once_more.then(|| {
-        let mut copy = Request::new(RequestBody::Empty);
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.headers_mut() = request.headers().clone();
-        copy
-    })
+fn is_of_connection(failure: &Error) -> bool {
+    matches!(failure, Error::Member(_, fault) if fault.is_of_connection())
 }
 
 fn failed(member: &InUse, error: Error) -> Error {
@@ -196,7 +232,7 @@ fn failed(member: &InUse, error: Error) -> Error {
     error
 }
 
-fn by_policy(respond: Respond, id: ExchangeId) -> Response<Body> {
+fn by_policy(respond: Respond, id: &ExchangeId) -> Response<Body> {
     let mut response = Response::new(Body::full(respond.body));
     *response.status_mut() = respond.status;
     *response.headers_mut() = respond.headers;

@@ -74,6 +74,9 @@ mod tests {
     fn an_error_is_said_in_trailers_alone() {
         let response = error(StatusCode::BAD_GATEWAY, "50% ü");
         assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!((&response.headers()["grpc-status"], &response.headers()["grpc-message"]), (&HeaderValue::from_static("14"), &HeaderValue::from_static("50%25 %C3%BC")));
+        assert_eq!(
+            (&response.headers()["grpc-status"], &response.headers()["grpc-message"]),
+            (&HeaderValue::from_static("14"), &HeaderValue::from_static("50%25 %C3%BC"))
+        );
     }
 }

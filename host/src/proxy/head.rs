@@ -7,12 +7,15 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use hyper::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, VIA};
 use hyper::http::request::Parts;
-use hyper::{Method, Version};
+use hyper::{Method, Uri, Version};
 
 use super::error::Malformed;
+use super::exchange::Client;
+use super::forwarded::{self, Origin, Peer, Scheme};
 use super::headers;
+use super::router::without_port;
 
 /// A request's head, checked.
 pub struct Head {
@@ -20,43 +23,49 @@ pub struct Head {
     parts: Parts,
     /// Host and port as the client named them, lower-case.
     authority: HeaderValue,
-    client: IpAddr,
+    /// How the connection is secured.
+    scheme: Scheme,
+    /// What trusted proxies in front of us said.
+    origin: Origin,
+    /// Where the connection came from.
+    peer: Option<IpAddr>,
+    upgrade: Option<HeaderValue>,
+    takes_trailers: bool,
     vip: Arc<str>,
 }
+
+/// How often a request may come through here: more is a circle, and not a chain of proxies.
+const ROUNDS_MAX: usize = 16;
 
 impl Head {
     /// Checks a head and brings it into normal form.
     ///
     /// # Errors
-    /// What RFC 9112 says must be refused, and what we do not offer.
-    pub fn new(mut parts: Parts, client: IpAddr) -> Result<Self, Malformed> {
+    /// What RFC 9110 and RFC 9112 say must be refused, and what we do not offer.
+    pub fn new(mut parts: Parts, client: &Client) -> Result<Self, Malformed> {
         if parts.method == Method::CONNECT {
             return Err(Malformed::Connect);
         }
-        let host = host(&parts)?;
-        // RFC 9112, 3.2.2: the authority of an absolute target replaces what Host says. One without a scheme is no target
-        // at all (`GET shop`), and neither is what has no path of its own (`*`).
-        let authority = match (parts.uri.scheme(), parts.uri.authority()) {
-            (Some(scheme), Some(authority)) if scheme == "http" || scheme == "https" => {
-                if !is_authority(authority.as_str().as_bytes()) {
-                    return Err(Malformed::Target);
-                }
-                HeaderValue::from_str(authority.as_str()).map_err(|_| Malformed::Target)?
-            }
-            (None, None) if parts.uri.path().starts_with('/') => host.unwrap_or_else(|| HeaderValue::from_static("")),
-            _ => return Err(Malformed::Target),
-        };
-        if parts.uri.authority().is_some() {
-            let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-            // `http://host?query` has an empty path, which is sent as `/` (RFC 9112, 3.2.1).
-            let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-            parts.uri = target.parse().map_err(|_| Malformed::Target)?;
+        let authority = lower_case(authority(&parts)?)?;
+        parts.uri = origin_form(&parts)?;
+        if let Some(expect) = parts.headers.get(EXPECT)
+            && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
+        {
+            return Err(Malformed::Expectation);
         }
-        let authority = lower_case(authority)?;
+        if rounds(&parts.headers) > ROUNDS_MAX {
+            return Err(Malformed::Loop);
+        }
+        let origin = forwarded::believed(&parts.headers, &client.peer, &client.listener.spec);
+        join_cookies(&mut parts.headers);
+        let upgrade = headers::upgrade(&parts);
+        // HTTP/2 has trailers without being asked (RFC 9113, 8.1).
+        let takes_trailers = parts.version == Version::HTTP_2 || headers::takes_trailers(&parts.headers);
         // What belongs to the connection is no more the policy's to see than the member's.
-        headers::from_client(&mut parts.headers);
+        headers::strip_connection_fields(&mut parts.headers);
         parts.headers.insert(HOST, authority.clone());
-        Ok(Self { parts, authority, client, vip: Arc::from("") })
+        let (scheme, peer, vip) = (client.scheme, client.peer.address(), Arc::from(""));
+        Ok(Self { parts, authority, scheme, origin, peer, upgrade, takes_trailers, vip })
     }
 
     /// A head as a policy sees it when it is staged.
@@ -74,7 +83,16 @@ impl Head {
         }
         let authority = HeaderValue::from_static("probe.invalid");
         parts.headers.insert(HOST, authority.clone());
-        Self { parts, authority, client: Ipv4Addr::new(192, 0, 2, 1).into(), vip: Arc::from("probe") }
+        Self {
+            parts,
+            authority,
+            scheme: Scheme::Http,
+            origin: Origin::default(),
+            peer: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
+            upgrade: None,
+            takes_trailers: false,
+            vip: Arc::from("probe"),
+        }
     }
 
     /// The method, such as `GET`.
@@ -82,10 +100,39 @@ impl Head {
         self.parts.method.as_str()
     }
 
-    /// How the client reached us.
-    #[allow(clippy::unused_self, reason = "listeners speak plain HTTP so far")]
-    pub fn scheme(&self) -> &'static str {
-        "http"
+    /// How the client reached us, or the first proxy in front of us that is trusted.
+    pub fn origin_scheme(&self) -> Scheme {
+        self.origin.scheme.unwrap_or(self.scheme)
+    }
+
+    /// How the connection to us is secured.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// What trusted proxies in front of us said.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The protocols that the client offers to switch to, where it does (RFC 9110, 7.8).
+    pub fn upgrade(&self) -> Option<&HeaderValue> {
+        self.upgrade.as_ref()
+    }
+
+    /// Whether the client reads trailers.
+    pub fn takes_trailers(&self) -> bool {
+        self.takes_trailers
+    }
+
+    /// The authority without its port.
+    pub fn host(&self) -> &str {
+        without_port(self.authority())
+    }
+
+    /// Path and query.
+    pub fn target(&self) -> &str {
+        self.parts.uri.path_and_query().map_or("/", |target| target.as_str())
     }
 
     /// Host and, where the client named one, port; lower-case; empty where HTTP/1.0 named none.
@@ -137,9 +184,10 @@ impl Head {
         pairs.into_iter().find_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))
     }
 
-    /// The address the connection came from.
-    pub fn client(&self) -> IpAddr {
-        self.client
+    /// The client's address: what trusted proxies in front of us say, or where the connection came from; `None` over a
+    /// Unix socket of which nobody says more.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.origin.client.or(self.peer)
     }
 
     /// The version the client speaks.
@@ -166,21 +214,97 @@ impl Head {
         &mut self.parts.headers
     }
 
+    /// Writes what the member is told of whom the request speaks for.
+    pub fn write_forwarded(&mut self, peer: &Peer) {
+        forwarded::write(&mut self.parts.headers, peer, &self.origin, self.scheme, &self.authority);
+    }
+
     /// What is sent to the member.
     pub fn into_parts(self) -> Parts {
         self.parts
     }
 }
 
-/// The one value of Host (RFC 9112, 3.2): missing is allowed before HTTP/1.1 only, two are never.
-fn host(parts: &Parts) -> Result<Option<HeaderValue>, Malformed> {
+/// The authority that a request is for. RFC 9112, 3.2.2, has the target's replace what Host says; where the two differ,
+/// somebody before us may have believed the other, so they must not.
+fn authority(parts: &Parts) -> Result<HeaderValue, Malformed> {
     let mut values = parts.headers.get_all(HOST).iter();
-    match (values.next(), values.next()) {
-        (Some(host), None) if is_authority(host.as_bytes()) => Ok(Some(host.clone())),
-        (None, None) if parts.version < Version::HTTP_11 || parts.uri.authority().is_some() => Ok(None),
-        (None, None) => Err(Malformed::HostMissing),
-        _ => Err(Malformed::Host),
+    let host = match (values.next(), values.next()) {
+        (Some(host), None) if is_authority(host.as_bytes()) => Some(host),
+        (None, None) => None,
+        _ => return Err(Malformed::Host),
+    };
+    if parts.version == Version::HTTP_11 && host.is_none() {
+        return Err(Malformed::HostMissing);
     }
+    let Some(of_target) = parts.uri.authority() else {
+        // HTTP/2 has it in one of the two (RFC 9113, 8.3.1); HTTP/1.0 need not have it at all.
+        return match host {
+            Some(host) => Ok(host.clone()),
+            None if parts.version == Version::HTTP_2 => Err(Malformed::HostMissing),
+            None => Ok(HeaderValue::from_static("")),
+        };
+    };
+    if !is_authority(of_target.as_str().as_bytes()) || of_target.as_str().is_empty() {
+        return Err(Malformed::Target);
+    }
+    if let Some(host) = host
+        && !is_same_authority(parts.uri.scheme_str(), of_target.as_str(), host.to_str().unwrap_or_default())
+    {
+        return Err(Malformed::HostDisagrees);
+    }
+    HeaderValue::from_str(of_target.as_str()).map_err(|_| Malformed::Target)
+}
+
+/// Whether two authorities are one, as far as anybody would look (RFC 9110, 4.2.3).
+fn is_same_authority(scheme: Option<&str>, one: &str, other: &str) -> bool {
+    let default_port = if scheme == Some("https") { ":443" } else { ":80" };
+    let plain = |text: &str| {
+        let text = text.strip_suffix(default_port).or(text.strip_suffix(':')).unwrap_or(text);
+        text.to_ascii_lowercase()
+    };
+    one.eq_ignore_ascii_case(other) || plain(one) == plain(other)
+}
+
+/// Path and query, as every member understands them (RFC 9112, 3.2.1).
+fn origin_form(parts: &Parts) -> Result<Uri, Malformed> {
+    let uri = &parts.uri;
+    match (uri.scheme_str(), uri.authority()) {
+        (None, None) if uri.path() == "*" && parts.method == Method::OPTIONS => return Ok(uri.clone()),
+        (None, None) if !uri.path().starts_with('/') => return Err(Malformed::Target),
+        (None, None) | (Some("http" | "https"), Some(_)) => {}
+        _ => return Err(Malformed::Target),
+    }
+    // Some members take it for a slash, and others do not.
+    if uri.path().contains('\\') {
+        return Err(Malformed::Target);
+    }
+    if uri.authority().is_none() {
+        return Ok(uri.clone());
+    }
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    // `http://host?query` has an empty path, which is sent as `/` (RFC 9112, 3.2.1).
+    let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+    target.parse().map_err(|_| Malformed::Target)
+}
+
+/// HTTP/2 may send a cookie in crumbs, a field each; nobody else knows them (RFC 9113, 8.2.3).
+fn join_cookies(fields: &mut HeaderMap) {
+    let mut crumbs = fields.get_all(COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::from_maybe_shared(bytes::Bytes::from(crumbs.join(&b"; "[..])));
+    fields.insert(COOKIE, joined.expect("made of field values"));
+}
+
+/// How often it came through a proxy of our name (RFC 9110, 7.6.3).
+fn rounds(fields: &HeaderMap) -> usize {
+    let named = |value: &HeaderValue| {
+        value.as_bytes().split(|byte| *byte == b',').filter(|hop| hop.trim_ascii().ends_with(b" switchback")).count()
+    };
+    fields.get_all(VIA).iter().map(named).sum()
 }
 
 /// Whether these bytes can be host and port (RFC 3986, 3.2.2 and 3.2.3): no user, no path, nothing that a member could
@@ -200,7 +324,10 @@ pub fn is_authority(bytes: &[u8]) -> bool {
         Some(literal) => std::str::from_utf8(literal).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok()),
         None => host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte)),
     };
-    host_is_good && port.iter().all(u8::is_ascii_digit)
+    let port_is_good = port.is_empty()
+        || port.iter().all(u8::is_ascii_digit)
+            && std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
+    host_is_good && port_is_good
 }
 
 fn lower_case(value: HeaderValue) -> Result<HeaderValue, Malformed> {
@@ -249,19 +376,31 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        Head::new(request.body(()).unwrap().into_parts().0, Ipv4Addr::LOCALHOST.into())
+        Head::new(request.body(()).unwrap().into_parts().0, &Client::somebody())
     }
 
     #[test]
     fn an_absolute_target_is_brought_to_origin_form() {
-        let head = head("http://Shop.example:81/a?b", &[("host", "other.example")]).unwrap();
+        let head = head("http://Shop.example:81/a?b", &[("host", "shop.example:81")]).unwrap();
         assert_eq!((head.authority(), head.path(), head.query()), ("shop.example:81", "/a", Some("b")));
         assert_eq!(head.header("host"), Some(&b"shop.example:81"[..]));
     }
 
     #[test]
+    fn a_target_and_a_host_that_disagree_are_refused() {
+        let check =
+            |target: &str, host, expected| assert_eq!(head(target, &[("host", host)]).err(), expected, "{host}");
+        check("http://a/", "A", None);
+        check("http://a/", "a:80", None);
+        check("https://a:443/", "a", None);
+        check("http://a:81/", "a", Some(Malformed::HostDisagrees));
+        check("http://a/", "b", Some(Malformed::HostDisagrees));
+        check("http://a/", "", Some(Malformed::HostDisagrees));
+    }
+
+    #[test]
     fn what_is_no_target_does_not_become_one() {
-        for target in ["foo", "host:80", "*", "http://user@a/", "ftp://a/"] {
+        for target in ["foo", "host:80", "*", "http://user@a/", "ftp://a/", "/a\\b"] {
             assert_eq!(head(target, &[("host", "a")]).err(), Some(Malformed::Target), "{target}");
         }
     }
@@ -273,10 +412,31 @@ mod tests {
         check(&[("host", "[::1]:80")], None);
         check(&[], Some(Malformed::HostMissing));
         check(&[("host", "a"), ("host", "a")], Some(Malformed::Host));
-        check(&[("host", "a/b")], Some(Malformed::Host));
-        check(&[("host", "user@a")], Some(Malformed::Host));
-        check(&[("host", "a:8x")], Some(Malformed::Host));
-        check(&[("host", "[::1")], Some(Malformed::Host));
+        for host in ["a/b", "user@a", "a:8x", "[::1", "a:65536", "a b", "a,b"] {
+            check(&[("host", host)], Some(Malformed::Host));
+        }
+    }
+
+    #[test]
+    fn an_expectation_that_cannot_be_met_is_refused() {
+        let check = |value, expected| assert_eq!(head("/", &[("host", "a"), ("expect", value)]).err(), expected);
+        check("100-Continue", None);
+        check("200-ok", Some(Malformed::Expectation));
+    }
+
+    #[test]
+    fn crumbs_of_cookies_are_joined() {
+        let head = head("/", &[("host", "a"), ("cookie", "a=1"), ("cookie", "b=2; c=3")]).unwrap();
+        assert_eq!(head.header_values("cookie").collect::<Vec<_>>(), [b"a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn a_request_that_goes_round_is_stopped() {
+        let rounds = |rounds: usize| {
+            let via: &'static str = Box::leak(vec!["1.1 switchback"; rounds].join(", ").into_boxed_str());
+            head("/", &[("host", "a"), ("via", via)]).err()
+        };
+        assert_eq!((rounds(16), rounds(17)), (None, Some(Malformed::Loop)));
     }
 
     #[test]

@@ -2,43 +2,73 @@
 //! are added.
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode, Version};
 
 use super::exchange::{Client, ExchangeId};
+use super::forwarded::Peer;
+use super::h1::member::MemberFault;
 use super::head::Head;
+use super::header_rules::HeaderRules;
 use crate::policy::answer::Route;
 
 /// Names the exchange, to the member and in our own answers.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// Takes away what belongs to the client's connection.
-pub fn from_client(fields: &mut HeaderMap) {
-    // RFC 9110, 10.1.4: TE is for the next hop only, but that trailers are welcome is said again by us.
-    let takes_trailers = fields.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    strip_connection_fields(fields);
-    if takes_trailers {
-        fields.insert(TE, HeaderValue::from_static("trailers"));
+/// The id that a trusted proxy in front of us gave a request.
+pub fn believed_id(fields: &HeaderMap, peer: &Peer) -> Option<ExchangeId> {
+    /// Longer ones are no names.
+    const BYTES_MAX: usize = 128;
+    if !peer.is_trusted() {
+        return None;
     }
+    let id = fields.get(X_REQUEST_ID)?;
+    let bytes = id.as_bytes();
+    let is_good = !bytes.is_empty() && bytes.len() <= BYTES_MAX && bytes.iter().all(u8::is_ascii_graphic);
+    is_good.then(|| ExchangeId::Given(id.clone()))
 }
 
-/// Adds what an intermediary adds, and what the policy wants.
-///
-/// What clients say in `X-Forwarded-*` is replaced: nobody in front of us is known to be trustworthy.
-pub fn to_member(head: &mut Head, client: &Client, id: ExchangeId, route: Option<&mut Route>) {
-    let fields = head.fields_mut();
-    fields.insert(X_FORWARDED_FOR, client.forwarded_for.clone());
-    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    if let Some(host) = fields.get(HOST).cloned() {
-        fields.insert(X_FORWARDED_HOST, host);
+/// Whether the sender reads trailers (RFC 9110, 10.1.4).
+pub fn takes_trailers(fields: &HeaderMap) -> bool {
+    let mut codings = fields.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// The protocols that a request offers to switch to (RFC 9110, 7.8), where it may and says so in both places.
+pub fn upgrade(parts: &Parts) -> Option<HeaderValue> {
+    let offered = parts.headers.get(UPGRADE)?;
+    if parts.version != Version::HTTP_11 || !connection_has(&parts.headers, "upgrade") {
+        return None;
     }
-    fields.append(VIA, HeaderValue::from_static("1.1 switchback"));
+    // HTTP/2 and TLS are spoken hop by hop: a member that switched to them would talk past us, and past the policy
+    // (RFC 9113, 3.1, has taken `h2c` back).
+    let offers = offered.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let hop_by_hop = |offer: &[u8]| {
+        let name = offer.split(|byte| *byte == b'/').next().unwrap_or_default().to_ascii_lowercase();
+        matches!(&*name, b"h2c" | b"h2" | b"http" | b"tls" | b"")
+    };
+    let is_alone = parts.headers.get_all(UPGRADE).iter().count() == 1;
+    (is_alone && !offers.into_iter().any(hop_by_hop)).then(|| offered.clone())
+}
+
+/// Makes a request's fields those that the member gets: without what only the client said, with what an intermediary
+/// says, and then as the vip and the policy want them.
+pub fn to_member(head: &mut Head, client: &Client, id: &ExchangeId, rules: &HeaderRules, route: Option<&mut Route>) {
+    let via = match head.version() {
+        "HTTP/1.0" => HeaderValue::from_static("1.0 switchback"),
+        "HTTP/2" => HeaderValue::from_static("2.0 switchback"),
+        _ => HeaderValue::from_static("1.1 switchback"),
+    };
+    head.write_forwarded(&client.peer);
+    let (upgrade, takes_trailers) = (head.upgrade().cloned(), head.takes_trailers());
+    let fields = head.fields_mut();
+    fields.append(VIA, via);
     fields.insert(X_REQUEST_ID, id.to_value());
+    rules.apply(fields);
     if let Some(route) = route {
         for name in &route.remove {
             fields.remove(name);
@@ -47,16 +77,54 @@ pub fn to_member(head: &mut Head, client: &Client, id: ExchangeId, route: Option
             fields.insert(name, value);
         }
     }
+    // RFC 9110, 7.8 and 10.1.4: both are for the next hop only, and said again by us.
+    match (upgrade, takes_trailers) {
+        (Some(upgrade), _) => {
+            fields.insert(UPGRADE, upgrade);
+            fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        }
+        (None, true) => {
+            fields.insert(TE, HeaderValue::from_static("trailers"));
+            fields.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
+        (None, false) => {}
+    }
 }
 
-/// Makes a member's fields those that the client gets.
-pub fn to_client(fields: &mut HeaderMap, route: Option<&mut Route>) {
+/// Makes a member's answer the one that the client gets.
+///
+/// # Errors
+/// When it switches to a protocol that was not offered.
+pub fn to_client(
+    response: &mut Response<()>,
+    upgrade: Option<&HeaderValue>,
+    keeps_trailers: bool,
+    route: Option<&mut Route>,
+) -> Result<(), MemberFault> {
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let fields = response.headers_mut();
+    let switched = if switches { fields.remove(UPGRADE) } else { None };
     strip_connection_fields(fields);
+    if !keeps_trailers {
+        fields.remove(TRAILER);
+    }
+    if switches {
+        let switched = switched.filter(|switched| is_offered(upgrade, switched)).ok_or(MemberFault::UnaskedUpgrade)?;
+        fields.insert(UPGRADE, switched);
+        fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    fields.append(VIA, HeaderValue::from_static("1.1 switchback"));
     if let Some(route) = route {
         for (name, value) in route.add.drain(..) {
             fields.append(name, value);
         }
     }
+    Ok(())
+}
+
+fn is_offered(offered: Option<&HeaderValue>, switched: &HeaderValue) -> bool {
+    let offers = offered.into_iter().flat_map(|offered| offered.as_bytes().split(|byte| *byte == b','));
+    offers.map(<[u8]>::trim_ascii).any(|offer| offer.eq_ignore_ascii_case(switched.as_bytes()))
 }
 
 /// The one transfer coding that is spoken here.
@@ -92,8 +160,6 @@ pub fn strip_connection_fields(fields: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::listener::Listener;
-    use crate::spec::ListenerSpec;
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -120,18 +186,27 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_claim_about_forwarding_is_replaced() {
-        let mut head = Head::probe("GET", "/", &[("x-forwarded-for", b"6.6.6.6"), ("te", b"Trailers"), ("x-a", b"1")]);
-        from_client(head.fields_mut());
-        let listener = ListenerSpec::plain("127.0.0.1:80".parse().unwrap());
-        let listener = Listener::new("127.0.0.1:80", listener);
-        let client = Client::new("[::ffff:192.0.2.7]:5".parse().ok(), None, listener.into());
+    fn a_member_is_told_what_an_intermediary_tells() {
+        let mut head = Head::probe("GET", "/", &[("x-forwarded-for", b"6.6.6.6"), ("x-a", b"1")]);
         let id = crate::proxy::exchange::ExchangeIds::default().next();
-        to_member(&mut head, &client, id, None);
+        to_member(&mut head, &Client::somebody(), &id, &HeaderRules::default(), None);
         assert_eq!(head.header_values("x-forwarded-for").collect::<Vec<_>>(), [b"192.0.2.7"]);
         assert_eq!(head.header("x-forwarded-host"), Some(&b"probe.invalid"[..]));
-        assert_eq!(head.header("te"), Some(&b"trailers"[..]));
         assert_eq!(head.header("via"), Some(&b"1.1 switchback"[..]));
         assert_eq!(head.header("x-a"), Some(&b"1"[..]));
+    }
+
+    #[test]
+    fn protocols_of_a_hop_are_not_offered_to_members() {
+        let check = |offered: &'static str, expected: Option<&str>| {
+            let mut parts = hyper::Request::new(()).into_parts().0;
+            parts.headers = map(&[("connection", "Upgrade"), ("upgrade", offered)]);
+            assert_eq!(upgrade(&parts).as_ref().and_then(|value| value.to_str().ok()), expected, "{offered}");
+        };
+        check("websocket", Some("websocket"));
+        check("chat/2, IRC", Some("chat/2, IRC"));
+        for offered in ["h2c", "H2C, websocket", "HTTP/2.0", "TLS/1.3", "websocket,"] {
+            check(offered, None);
+        }
     }
 }

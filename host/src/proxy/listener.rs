@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::connection;
 use super::exchange::Client;
+use super::forwarded::Scheme;
 use super::leaving::Leaving;
 use super::stream::Plain;
 use super::worker::Worker;
@@ -127,7 +128,7 @@ pub async fn accept(worker: Rc<Worker>, socket: Socket, opened: Arc<Listener>, m
             Ok((stream, peer)) => {
                 // As the current release has it: a switch may have changed what is spoken here.
                 let listener = worker.current.pin().listeners.get(&opened.id).unwrap_or(&opened).clone();
-                let client = Client::new(peer, None, listener);
+                let client = Client::new(peer, None, Scheme::Http, listener);
                 tokio::task::spawn_local(connection::serve(worker.clone(), stream, client, leaving.clone()));
             }
             Err(error) if is_of_the_connection(&error) => {}

@@ -32,7 +32,9 @@ impl Pace {
     /// The client has moved so many bytes.
     pub fn moved(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
-        if let Some(since) = self.since.take() {
+        if let Some(since) = self.since.take()
+            && self.rate_min > 0
+        {
             self.waited += since.elapsed();
         }
     }
@@ -55,10 +57,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_waiting_counts_and_bytes_earn_time() {
-        let limits = VipLimits { client_timeout: Duration::from_secs(10), client_rate_min: 100, ..VipLimits::default() };
+        let limits =
+            VipLimits { client_timeout: Duration::from_secs(10), client_rate_min: 100, ..VipLimits::default() };
         let mut pace = Pace::new(&limits);
         let began = Instant::now();
-        let waits = |pace: &mut Pace| std::task::Poll::is_pending(&pace.poll_overdue(&mut Context::from_waker(std::task::Waker::noop())));
+        let waits = |pace: &mut Pace| {
+            std::task::Poll::is_pending(&pace.poll_overdue(&mut Context::from_waker(std::task::Waker::noop())))
+        };
         assert!(waits(&mut pace));
         tokio::time::advance(Duration::from_secs(8)).await;
         pace.moved(500);

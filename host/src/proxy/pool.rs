@@ -8,8 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{io, slice, vec};
 
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+
+use super::exchange::Client;
 use super::member::{Member, Members};
 use super::per_worker::PerWorker;
+use super::proxy_protocol;
 use super::stream::{Plain, Stream};
 use crate::spec::PoolSpec;
 use crate::spec::pool::{Protocol, ProxyVersion};
@@ -104,7 +109,12 @@ impl Transport {
     /// # Errors
     /// Why it cannot be.
     #[allow(clippy::unused_async, reason = "TLS waits here")]
-    pub async fn secure(&self, plain: Plain) -> io::Result<Stream> {
+    pub async fn secure(&self, mut plain: Plain, client: &Client) -> io::Result<Stream> {
+        if let Some(version) = self.proxy_protocol {
+            let mut header = BytesMut::new();
+            proxy_protocol::write(version, client.address, client.local, &mut header);
+            plain.write_all(&header).await?;
+        }
         Ok(Stream::Plain(plain))
     }
 }

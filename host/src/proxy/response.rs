@@ -31,6 +31,7 @@ pub struct MemberBody {
     key: ConnectionKey,
     worker: Rc<Worker>,
     use_of_member: InUse,
+    keeps_trailers: bool,
     tunnel_timeout: Duration,
     _flight: Flight,
 }
@@ -68,6 +69,7 @@ impl Body {
         key: ConnectionKey,
         worker: &Rc<Worker>,
         use_of_member: InUse,
+        keeps_trailers: bool,
         tunnel_timeout: Duration,
         flight: Flight,
     ) -> Self {
@@ -77,6 +79,7 @@ impl Body {
             key,
             worker: worker.clone(),
             use_of_member,
+            keeps_trailers,
             tunnel_timeout,
             _flight: flight,
         })
@@ -130,6 +133,11 @@ impl MemberBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
         let Some(exchange) = self.exchange.as_mut().filter(|_| !self.ended) else { return Poll::Ready(None) };
         match std::task::ready!(exchange.poll_frame(cx)) {
+            // RFC 9110, 6.5.1: not to those who did not say that they read them. Nothing follows them.
+            Some(Ok(frame)) if frame.is_trailers() && !self.keeps_trailers => {
+                self.ended = true;
+                Poll::Ready(None)
+            }
             Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
             None => {
                 self.ended = true;

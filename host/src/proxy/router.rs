@@ -123,7 +123,8 @@ impl Paths {
     }
 }
 
-fn without_port(authority: &str) -> &str {
+/// A host, of a host and perhaps a port.
+pub(super) fn without_port(authority: &str) -> &str {
     match authority.rfind(':') {
         Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
         _ => authority,

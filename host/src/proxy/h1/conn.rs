@@ -157,7 +157,8 @@ impl SharedConn {
     pub fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
         let conn = &mut *self.0.borrow_mut();
         loop {
-            match conn.body.decode(&mut conn.wire.input, conn.wire.has_ended()) {
+            let ended = conn.wire.has_ended();
+            match conn.body.decode(&mut conn.wire.input, ended) {
                 Ok(Decoded::End) => return Poll::Ready(None),
                 Ok(Decoded::Frame(frame)) => return Poll::Ready(Some(conn.count(frame))),
                 Ok(Decoded::Wanting) => {}

@@ -96,7 +96,8 @@ fn coding(fields: &HeaderMap) -> Result<(), BadFraming> {
     let chunked = codings.iter().filter(|coding| is_chunked(coding)).count();
     let others_are_tokens = codings.iter().all(|coding| {
         let coding = coding.trim_ascii();
-        !coding.is_empty() && coding.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+!#$%&'*^`|~".contains(byte))
+        !coding.is_empty()
+            && coding.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+!#$%&'*^`|~".contains(byte))
     });
     // Where `chunked` is said once and last, or not at all, only what comes before it is not understood.
     let chunked_is_last = codings.last().is_some_and(|last| is_chunked(last));

@@ -220,11 +220,7 @@ pub fn trailers(section: &Bytes, lines: &Lines) -> Result<HeaderMap, BadHead> {
     fields(section, lines.iter(section), lines.ends.len())
 }
 
-fn fields(
-    head: &Bytes,
-    lines: impl Iterator<Item = (usize, usize)>,
-    number: usize,
-) -> Result<HeaderMap, BadHead> {
+fn fields(head: &Bytes, lines: impl Iterator<Item = (usize, usize)>, number: usize) -> Result<HeaderMap, BadHead> {
     // Room for what the proxy adds.
     let mut fields = HeaderMap::with_capacity(number + 8);
     for (begin, end) in lines {
@@ -248,7 +244,11 @@ fn request_version(text: &[u8]) -> Result<Version, BadHead> {
         b"HTTP/1.1" => Ok(Version::HTTP_11),
         b"HTTP/1.0" => Ok(Version::HTTP_10),
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
-            if *major == b'1' { Ok(Version::HTTP_11) } else { Err(BadHead::Version) }
+            if *major == b'1' {
+                Ok(Version::HTTP_11)
+            } else {
+                Err(BadHead::Version)
+            }
         }
         _ => Err(BadHead::RequestLine),
     }
@@ -300,7 +300,10 @@ mod tests {
             }
         }
         let head = request(&taken.unwrap(), &lines).unwrap();
-        assert_eq!((head.method, head.target.to_string(), head.version), (Method::GET, "/a?b".into(), Version::HTTP_11));
+        assert_eq!(
+            (head.method, head.target.to_string(), head.version),
+            (Method::GET, "/a?b".into(), Version::HTTP_11)
+        );
         assert_eq!((head.fields["host"].as_bytes(), head.fields["x-y"].as_bytes()), (&b"a"[..], &b"b c"[..]));
         assert_eq!(&input[..], b"rest");
     }
@@ -316,8 +319,11 @@ mod tests {
 
     #[test]
     fn what_is_no_request_line_is_refused() {
-        let check = |line: &str, expected| assert_eq!(refused(format!("{line}\r\n\r\n").as_bytes()), expected, "{line}");
-        for line in ["GET /", "GET  / HTTP/1.1", "GET / HTTP/1.1 ", "GET /a b HTTP/1.1", " GET / HTTP/1.1", "GET\t/ HTTP/1.1"] {
+        let check =
+            |line: &str, expected| assert_eq!(refused(format!("{line}\r\n\r\n").as_bytes()), expected, "{line}");
+        for line in
+            ["GET /", "GET  / HTTP/1.1", "GET / HTTP/1.1 ", "GET /a b HTTP/1.1", " GET / HTTP/1.1", "GET\t/ HTTP/1.1"]
+        {
             check(line, BadHead::RequestLine);
         }
         for line in ["GET / http/1.1", "GET / HTTP/1.10", "GET / HTTP/1", "G@T / HTTP/1.1", "GET / HTTP/1.1x"] {
@@ -363,7 +369,9 @@ mod tests {
         assert_eq!(read(b"HTTP/1.1 200 OK\r\n\r\n"), Ok(200));
         assert_eq!(read(b"HTTP/1.0 404\r\n\r\n"), Ok(404));
         assert_eq!(read(b"HTTP/1.1 404 \r\n\r\n"), Ok(404));
-        for bad in ["HTTP/1.1 20 OK", "HTTP/1.1 2000 OK", "HTTP/1.1  200 OK", "HTTP/2 200", "HTTP/1.1 099 x", "ICY 200 OK"] {
+        for bad in
+            ["HTTP/1.1 20 OK", "HTTP/1.1 2000 OK", "HTTP/1.1  200 OK", "HTTP/2 200", "HTTP/1.1 099 x", "ICY 200 OK"]
+        {
             assert_eq!(read(format!("{bad}\r\n\r\n").as_bytes()), Err(BadHead::StatusLine), "{bad}");
         }
     }

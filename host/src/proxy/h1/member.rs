@@ -148,11 +148,7 @@ impl Exchange {
     }
 
     /// The answer's head. Interim answers go to `asker`.
-    pub fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        asker: &dyn Asker,
-    ) -> Poll<Result<Response<()>, Failure>> {
+    pub fn poll_head(&mut self, cx: &mut Context<'_>, asker: &dyn Asker) -> Poll<Result<Response<()>, Failure>> {
         loop {
             self.drive(cx);
             if let Some(fault) = self.client_fault.take() {
@@ -224,7 +220,8 @@ impl Exchange {
             return Poll::Ready(Some(Err(fault.into())));
         }
         loop {
-            match self.answer.decode(&mut self.wire.input, self.wire.has_ended()) {
+            let ended = self.wire.has_ended();
+            match self.answer.decode(&mut self.wire.input, ended) {
                 Ok(Decoded::End) => return Poll::Ready(None),
                 Ok(Decoded::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
                 Ok(Decoded::Wanting) => {}

@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hyper::body::Frame;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -126,11 +125,8 @@ async fn exchange(
     };
     // A tunnel's content is what follows the head, once the member has switched.
     let may_upgrade = is_modern && framing == Framing::Length(0) && head.fields.contains_key(UPGRADE);
-    let body = if framing == Framing::Length(0) && !may_upgrade {
-        RequestBody::Empty
-    } else {
-        RequestBody::H1(conn.clone())
-    };
+    let body =
+        if framing == Framing::Length(0) && !may_upgrade { RequestBody::Empty } else { RequestBody::H1(conn.clone()) };
     let request = Request::from_parts(parts(head), body);
     let response = {
         let mut forwarded = pin!(forward(worker, client, conn, alarm, request));
@@ -407,7 +403,6 @@ async fn close(conn: &SharedConn) {
     })
     .await;
 }
-
 
 impl Asker for SharedConn {
     fn interim(&self, status: StatusCode, fields: &hyper::HeaderMap) {

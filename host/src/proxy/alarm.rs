@@ -19,7 +19,11 @@ pub struct Alarm {
 impl Alarm {
     /// Rings after this time.
     pub fn after(time: Duration) -> Self {
-        let deadline = Instant::now() + time;
+        Self::at(Instant::now() + time)
+    }
+
+    /// Rings at `deadline`.
+    pub fn at(deadline: Instant) -> Self {
         Self { deadline: Cell::new(deadline), timer: RefCell::new(Box::pin(tokio::time::sleep_until(deadline))) }
     }
 
@@ -48,18 +52,21 @@ impl Alarm {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn it_rings_at_the_deadline_that_was_set_last() {
-        let alarm = Alarm::after(Duration::from_secs(10));
         let began = Instant::now();
-        alarm.set(began + Duration::from_secs(30));
-        std::future::poll_fn(|cx| alarm.poll(cx)).await;
-        assert_eq!(began.elapsed().as_secs(), 30);
-        alarm.set(Instant::now() + Duration::from_secs(60));
-        alarm.set(Instant::now() + Duration::from_secs(5));
-        std::future::poll_fn(|cx| alarm.poll(cx)).await;
-        assert_eq!(began.elapsed().as_secs(), 35);
+        let after = |millis| began + Duration::from_millis(millis);
+        let alarm = Alarm::at(after(1));
+        alarm.set(after(40));
+        poll_fn(|cx| alarm.poll(cx)).await;
+        assert!(Instant::now() >= after(40));
+        alarm.set(began + Duration::from_secs(600));
+        alarm.set(after(50));
+        poll_fn(|cx| alarm.poll(cx)).await;
+        assert!(Instant::now() >= after(50) && Instant::now() < began + Duration::from_secs(600));
     }
 }

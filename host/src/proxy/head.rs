@@ -46,8 +46,9 @@ impl Head {
         if parts.method == Method::CONNECT {
             return Err(Malformed::Connect);
         }
+        let target = origin_form(&parts)?;
         let authority = lower_case(authority(&parts)?)?;
-        parts.uri = origin_form(&parts)?;
+        parts.uri = target;
         if let Some(expect) = parts.headers.get(EXPECT)
             && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
         {
@@ -322,7 +323,7 @@ pub fn is_authority(bytes: &[u8]) -> bool {
     let inner = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]"));
     let host_is_good = match inner {
         Some(literal) => std::str::from_utf8(literal).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok()),
-        None => host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte)),
+        None => host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte)),
     };
     let port_is_good = port.is_empty()
         || port.iter().all(u8::is_ascii_digit)

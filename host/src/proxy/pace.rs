@@ -31,23 +31,35 @@ impl Pace {
 
     /// The client has moved so many bytes.
     pub fn moved(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
-        if let Some(since) = self.since.take()
-            && self.rate_min > 0
-        {
-            self.waited += since.elapsed();
-        }
+        // The clock is read only where there was something to wait for.
+        let now = self.since.map(|_| Instant::now());
+        self.moved_at(bytes, now);
     }
 
     /// Called where the client is waited for; ready once it has taken too long.
     pub fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        let earned = if self.rate_min == 0 { 0 } else { self.bytes / u64::from(self.rate_min) };
-        // A day is as good as for ever, and cannot overflow.
-        let left = (self.grace + Duration::from_secs(earned.min(86_400))).saturating_sub(self.waited);
-        let alarm = self.alarm.get_or_insert_with(|| Alarm::after(left));
-        alarm.set(since + left);
+        let deadline = self.deadline(Instant::now());
+        let alarm = self.alarm.get_or_insert_with(|| Alarm::at(deadline));
+        alarm.set(deadline);
         alarm.poll(cx)
+    }
+
+    fn moved_at(&mut self, bytes: usize, now: Option<Instant>) {
+        self.bytes += bytes as u64;
+        if let (Some(since), Some(now)) = (self.since.take(), now)
+            && self.rate_min > 0
+        {
+            self.waited += now - since;
+        }
+    }
+
+    /// When a wait that goes on at `now` has gone on for too long.
+    fn deadline(&mut self, now: Instant) -> Instant {
+        let since = *self.since.get_or_insert(now);
+        let earned = self.bytes.checked_div(u64::from(self.rate_min)).unwrap_or(0);
+        // A day is as good as for ever, and cannot overflow.
+        let allowed = self.grace + Duration::from_secs(earned.min(86_400));
+        since + allowed.saturating_sub(self.waited)
     }
 }
 
@@ -55,21 +67,27 @@ impl Pace {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn only_waiting_counts_and_bytes_earn_time() {
-        let limits =
-            VipLimits { client_timeout: Duration::from_secs(10), client_rate_min: 100, ..VipLimits::default() };
-        let mut pace = Pace::new(&limits);
-        let began = Instant::now();
-        let waits = |pace: &mut Pace| {
-            std::task::Poll::is_pending(&pace.poll_overdue(&mut Context::from_waker(std::task::Waker::noop())))
-        };
-        assert!(waits(&mut pace));
-        tokio::time::advance(Duration::from_secs(8)).await;
-        pace.moved(500);
-        // Not waited for: the member is slow.
-        tokio::time::advance(Duration::from_secs(100)).await;
-        std::future::poll_fn(|cx| pace.poll_overdue(cx)).await;
-        assert_eq!(began.elapsed().as_secs(), 108 + 7);
+    fn pace(client_rate_min: u32) -> Pace {
+        Pace::new(&VipLimits { client_timeout: Duration::from_secs(10), client_rate_min, ..VipLimits::default() })
+    }
+
+    #[test]
+    fn only_waiting_counts_and_bytes_earn_time() {
+        let (mut pace, began) = (pace(100), Instant::now());
+        let after = |seconds| began + Duration::from_secs(seconds);
+        assert_eq!(pace.deadline(began), after(10));
+        pace.moved_at(500, Some(after(8)));
+        // Not waited for until then: the member is slow. Two seconds of grace are left, and five were earned.
+        assert_eq!(pace.deadline(after(100)), after(107));
+        assert_eq!(pace.deadline(after(103)), after(107));
+    }
+
+    #[test]
+    fn without_a_rate_every_wait_may_take_as_long() {
+        let (mut pace, began) = (pace(0), Instant::now());
+        pace.deadline(began);
+        pace.moved_at(1, Some(began + Duration::from_secs(9)));
+        let next = began + Duration::from_secs(9);
+        assert_eq!(pace.deadline(next), next + Duration::from_secs(10));
     }
 }

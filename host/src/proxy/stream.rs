@@ -5,13 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
-
-/// How long a silent peer is left alone before the kernel asks whether it is still there, and between two questions.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// What carries bytes as they are.
 pub enum Plain {
@@ -34,14 +31,6 @@ impl Plain {
     pub fn reset_on_close(&self) {
         if let Self::Tcp(stream) = self {
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
-        }
-    }
-
-    /// Has the kernel find out whether a silent peer has gone.
-    pub fn keep_alive(&self) {
-        if let Self::Tcp(stream) = self {
-            let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-            let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
         }
     }
 

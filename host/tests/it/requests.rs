@@ -66,7 +66,7 @@ async fn a_connection_carries_one_request_after_another() {
 async fn a_client_of_http_1_0_gets_an_answer_and_an_end() {
     let (host, _member) = echo_host().await;
     let answer = send_raw(host.address(), b"GET /old HTTP/1.0\r\n\r\n").await;
-    assert!(answer.starts_with("HTTP/1.0 200 OK") && answer.contains("GET /old HTTP/1.1"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("GET /old HTTP/1.1"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,11 +192,11 @@ async fn an_answer_that_breaks_off_is_not_passed_off_as_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_length_beside_a_coding_does_not_truncate_the_answer() {
+async fn a_length_beside_a_coding_is_not_passed_off_as_an_answer() {
     let both = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n8\r\nthewhole\r\n0\r\n\r\n";
     let member = Member::raw(both).await;
     let host = Host::with().pool("blue", &[&member]).vip("web", "pool = \"blue\"").start().await;
-    assert_eq!(host.get("/", &[]).await.body, "thewhole");
+    assert_eq!(host.get("/", &[]).await.status, 502);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,6 +216,23 @@ async fn a_client_that_goes_away_leaves_no_request_behind() {
     until("the flight ends", || host.app().switch.current.get().flights.in_flight() == 0).await;
     until("the member is told", || feed.is_closed()).await;
     assert_eq!(host.get("/", &[]).await.body, "again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_has_ended_its_side_gets_its_answer() {
+    // RFC 9112, 9.6: it may well wait for it.
+    let member = Member::answering(|_| async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Response::new(whole("late"))
+    })
+    .await;
+    let host = Host::with().pool("blue", &[&member]).vip("web", "pool = \"blue\"").start().await;
+    let mut stream = TcpStream::connect(host.address()).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("late"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,9 @@ const PIPELINED_BYTES_MAX: usize = 16 * 1024;
 /// How often we look whether a client that has ended its side is still there.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
 
+/// How many times, while there is nothing to write to it, before we take it for gone: most that end their side are.
+const LOOKS_MAX: u32 = 5;
+
 /// A client's connection, shared.
 #[derive(Clone)]
 pub struct SharedConn(Rc<RefCell<Conn>>);
@@ -52,6 +55,8 @@ pub struct Conn {
     /// Whether it waits for one before it sends its content.
     awaits_continue: bool,
     looking_after: Option<Pin<Box<Interval>>>,
+    /// How often we looked since anything was written.
+    pub looks: u32,
 }
 
 /// What came instead of a request.
@@ -81,6 +86,7 @@ impl SharedConn {
             takes_interim: false,
             awaits_continue: false,
             looking_after: None,
+            looks: 0,
         })))
     }
 
@@ -197,10 +203,11 @@ impl SharedConn {
         conn.body_bytes_max = None;
     }
 
-    /// While a member is waited for: writes interim answers, and is ready when the client has gone.
+    /// Ready when the client has gone. Writes what waits to be written.
     ///
     /// A client that has ended its side may well wait for its answer (RFC 9112, 9.6), and looks just like one that has
-    /// closed altogether. Which of the two it is shows when it is written to, or when the kernel asks.
+    /// closed altogether. Which of the two it is shows when it is written to. Until there is something to write it is
+    /// given some time.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         let conn = &mut *self.0.borrow_mut();
         if let Poll::Ready(Err(_)) = conn.wire.poll_flush(cx) {
@@ -220,14 +227,14 @@ impl SharedConn {
         }
         let plain = conn.wire.stream().plain();
         let looking_after = conn.looking_after.get_or_insert_with(|| {
-            plain.keep_alive();
             let mut every = tokio::time::interval(LOOK_AFTER);
             every.set_missed_tick_behavior(MissedTickBehavior::Delay);
             Box::pin(every)
         });
         loop {
             ready!(looking_after.poll_tick(cx));
-            if plain.error().is_some() {
+            conn.looks += 1;
+            if plain.error().is_some() || conn.looks > LOOKS_MAX {
                 return Poll::Ready(());
             }
         }

@@ -303,6 +303,7 @@ fn poll_flush(conn: &SharedConn, cx: &mut Context<'_>) -> Poll<bool> {
         let moved = before - conn.wire.waiting_bytes();
         if moved > 0 {
             conn.writing.moved(moved);
+            conn.looks = 0;
         }
         match flushed {
             Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),

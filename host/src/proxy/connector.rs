@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,17 +11,22 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hyper::Response;
 use hyper::body::Frame;
+use hyper::http::request::Parts;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::exchange::{Asker, Client};
 use super::h1;
-use super::h1::member::Failure;
+use super::h1::member::{Failure, MemberFault};
 use super::h1::wire::Wire;
+use super::h2;
+use super::h2::member::Multiplexed;
 use super::pool::Transport;
 use super::request_body::RequestBody;
 use super::stream::{Plain, Stream};
 use crate::address::Address;
+use crate::spec::pool::Protocol;
 
 /// Idle connections kept to one member by one worker; what is above is closed.
 const IDLE_MAX: usize = 256;
@@ -29,10 +35,22 @@ const IDLE_MAX: usize = 256;
 /// we close first and no request meets a closing connection.
 const IDLE_TIME: Duration = Duration::from_secs(4);
 
+/// How long a connection of HTTP/2 may be idle: a member that closes one says so before (GOAWAY), so no request is lost.
+const SHARED_IDLE_TIME: Duration = Duration::from_secs(60);
+
 /// Opens and keeps connections to members.
 #[derive(Default)]
 pub struct Connector {
     idle: RefCell<HashMap<ConnectionKey, Vec<Idle>>>,
+    multiplexed: RefCell<HashMap<ConnectionKey, Vec<Shared>>>,
+    /// Held by whoever opens a connection that others can use as well.
+    opening: RefCell<HashMap<ConnectionKey, Rc<Mutex<()>>>>,
+}
+
+/// A connection that many exchanges share.
+struct Shared {
+    connection: Multiplexed,
+    used: Instant,
 }
 
 /// Which connections are alike: to the same member, secured in the same way.
@@ -49,10 +67,33 @@ struct Idle {
     since: Instant,
 }
 
+/// A connection to a member that takes a request now.
+pub enum MemberConnection {
+    /// HTTP/1.1: one at a time.
+    H1(Wire),
+    /// HTTP/2: many at once.
+    H2(Multiplexed),
+}
+
+impl MemberConnection {
+    /// Sends a request whose fields are as the member shall get them.
+    ///
+    /// # Errors
+    /// What is left of it, where the connection takes no more.
+    pub fn begin(self, parts: &Parts, body: RequestBody) -> Result<MemberExchange, (MemberFault, RequestBody)> {
+        match self {
+            Self::H1(wire) => Ok(MemberExchange::H1(Box::new(h1::member::Exchange::begin(wire, parts, body)))),
+            Self::H2(mut shared) => shared.send(parts, body).map(|exchange| MemberExchange::H2(Box::new(exchange))),
+        }
+    }
+}
+
 /// A request on its way to a member, and its answer, whatever the member speaks.
 pub enum MemberExchange {
     /// HTTP/1.1.
     H1(Box<h1::member::Exchange>),
+    /// HTTP/2.
+    H2(Box<h2::member::Exchange>),
 }
 
 impl MemberExchange {
@@ -60,6 +101,7 @@ impl MemberExchange {
     pub fn poll_head(&mut self, cx: &mut Context<'_>, asker: &dyn Asker) -> Poll<Result<Response<()>, Failure>> {
         match self {
             Self::H1(exchange) => exchange.poll_head(cx, asker),
+            Self::H2(exchange) => exchange.poll_head(cx, asker),
         }
     }
 
@@ -67,6 +109,7 @@ impl MemberExchange {
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match self {
             Self::H1(exchange) => exchange.poll_frame(cx),
+            Self::H2(exchange) => exchange.poll_frame(cx),
         }
     }
 
@@ -74,6 +117,7 @@ impl MemberExchange {
     pub fn drive(&mut self, cx: &mut Context<'_>) -> bool {
         match self {
             Self::H1(exchange) => exchange.drive(cx),
+            Self::H2(exchange) => exchange.drive(cx),
         }
     }
 
@@ -81,6 +125,7 @@ impl MemberExchange {
     pub fn is_request_done(&self) -> bool {
         match self {
             Self::H1(exchange) => exchange.is_request_done(),
+            Self::H2(exchange) => exchange.is_request_done(),
         }
     }
 
@@ -88,6 +133,16 @@ impl MemberExchange {
     pub fn length(&self) -> Option<u64> {
         match self {
             Self::H1(exchange) => exchange.length(),
+            Self::H2(exchange) => exchange.length(),
+        }
+    }
+
+    /// Whether trailers may follow the content.
+    pub fn may_have_trailers(&self) -> bool {
+        match self {
+            // Chunked content may have them, and has no length.
+            Self::H1(_) => false,
+            Self::H2(exchange) => exchange.may_have_trailers(),
         }
     }
 
@@ -95,6 +150,7 @@ impl MemberExchange {
     pub fn into_unsent(self) -> (Option<RequestBody>, bool) {
         match self {
             Self::H1(exchange) => exchange.into_unsent(),
+            Self::H2(exchange) => exchange.into_unsent(),
         }
     }
 
@@ -102,13 +158,42 @@ impl MemberExchange {
     pub fn moved(&self) -> Instant {
         match self {
             Self::H1(exchange) => exchange.moved(),
+            Self::H2(exchange) => exchange.moved(),
         }
     }
 }
 
 impl Connector {
-    /// An idle connection, if there is one that is open and silent.
-    pub fn reuse(&self, key: &ConnectionKey) -> Option<Wire> {
+    /// A connection that is open already and takes a request now, if there is one.
+    pub fn reuse(&self, key: &ConnectionKey, protocol: Protocol) -> Option<MemberConnection> {
+        match protocol {
+            Protocol::Http1 => self.idle(key).map(MemberConnection::H1),
+            Protocol::Http2 => self.share(key).map(MemberConnection::H2),
+        }
+    }
+
+    /// A connection that is opened now.
+    ///
+    /// # Errors
+    /// Why the member cannot be reached, a time-out included.
+    pub async fn open(
+        &self,
+        key: &ConnectionKey,
+        transport: &Arc<Transport>,
+        client: &Client,
+        timeout: Duration,
+    ) -> io::Result<MemberConnection> {
+        match transport.protocol {
+            Protocol::Http1 => {
+                let stream = connect(&key.address, transport, client, timeout).await?;
+                Ok(MemberConnection::H1(Wire::new(stream, BytesMut::new())))
+            }
+            Protocol::Http2 => self.open_shared(key, transport, client, timeout).await.map(MemberConnection::H2),
+        }
+    }
+
+    /// An idle connection that is silent.
+    fn idle(&self, key: &ConnectionKey) -> Option<Wire> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(key)?;
         // The last one given back is the least likely to be closed by now.
@@ -121,37 +206,43 @@ impl Connector {
         None
     }
 
-    /// A new connection.
+    /// A connection that many exchanges share, if there is one with room.
+    fn share(&self, key: &ConnectionKey) -> Option<Multiplexed> {
+        let mut multiplexed = self.multiplexed.borrow_mut();
+        let shared = multiplexed.get_mut(key)?.iter_mut().find(|shared| shared.connection.has_room())?;
+        shared.used = Instant::now();
+        Some(shared.connection.clone())
+    }
+
+    /// A connection that many exchanges share: opened by the first who asks, while the others wait for it.
     ///
     /// # Errors
     /// Why the member cannot be reached, a time-out included.
-    pub async fn connect(
+    async fn open_shared(
         &self,
-        address: &Address,
+        key: &ConnectionKey,
         transport: &Arc<Transport>,
         client: &Client,
         timeout: Duration,
-    ) -> io::Result<Wire> {
-        let connect = async {
-            let plain = match address {
-                Address::Tcp(address) => {
-                    let stream = TcpStream::connect(address).await?;
-                    stream.set_nodelay(true)?;
-                    Plain::Tcp(stream)
-                }
-                Address::Unix(path) => Plain::Unix(UnixStream::connect(path).await?),
-            };
-            transport.secure(plain, client).await
-        };
-        let stream: Stream = tokio::time::timeout(timeout, connect)
-            .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connecting took too long"))??;
-        Ok(Wire::new(stream, BytesMut::new()))
+    ) -> io::Result<Multiplexed> {
+        let turn = self.opening.borrow_mut().entry(key.clone()).or_default().clone();
+        let _turn = turn.lock().await;
+        if let Some(shared) = self.share(key) {
+            return Ok(shared);
+        }
+        let began = Instant::now();
+        let stream = connect(&key.address, transport, client, timeout).await?;
+        let left = timeout.saturating_sub(began.elapsed());
+        let connection = tokio::time::timeout(left, Multiplexed::begin(stream)).await.map_err(|_| timed_out())??;
+        let shared = Shared { connection: connection.clone(), used: Instant::now() };
+        self.multiplexed.borrow_mut().entry(key.clone()).or_default().push(shared);
+        Ok(connection)
     }
 
     /// Takes back what an exchange leaves: a connection that can carry another one is kept.
     pub fn give_back(&self, key: &ConnectionKey, exchange: MemberExchange) {
-        let MemberExchange::H1(exchange) = exchange;
+        // Of HTTP/2, the stream ends with the exchange, and the connection was never taken.
+        let MemberExchange::H1(exchange) = exchange else { return };
         let Some(mut wire) = exchange.into_idle() else { return };
         wire.rest();
         let mut idle = self.idle.borrow_mut();
@@ -170,5 +261,32 @@ impl Connector {
             connections.retain_mut(|idle| idle.since.elapsed() <= IDLE_TIME && idle.wire.is_silent());
             !connections.is_empty()
         });
+        self.multiplexed.borrow_mut().retain(|_, connections| {
+            connections.retain(|shared| {
+                let connection = &shared.connection;
+                connection.is_open() && !(connection.is_idle() && shared.used.elapsed() > SHARED_IDLE_TIME)
+            });
+            !connections.is_empty()
+        });
+        self.opening.borrow_mut().retain(|_, turn| Rc::strong_count(turn) > 1);
     }
+}
+
+async fn connect(address: &Address, transport: &Transport, client: &Client, timeout: Duration) -> io::Result<Stream> {
+    let connect = async {
+        let plain = match address {
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Plain::Tcp(stream)
+            }
+            Address::Unix(path) => Plain::Unix(UnixStream::connect(path).await?),
+        };
+        transport.secure(address, plain, client).await
+    };
+    tokio::time::timeout(timeout, connect).await.map_err(|_| timed_out())?
+}
+
+fn timed_out() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "connecting took too long")
 }

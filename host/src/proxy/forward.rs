@@ -10,14 +10,13 @@ use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::answered_here::{ends_here, redirect_to_https};
-use super::connector::{ConnectionKey, MemberExchange};
+use super::connector::{ConnectionKey, MemberConnection, MemberExchange};
 use super::decision::{self, Decision};
 use super::error::{Error, Malformed};
 use super::exchange::{Asker, Client, ExchangeId, Flight};
 use super::forwarded::Scheme;
 use super::grpc;
-use super::h1::member::{Exchange, Failure};
-use super::h1::wire::Wire;
+use super::h1::member::Failure;
 use super::head::Head;
 use super::headers;
 use super::pool::{Candidates, Pool};
@@ -137,8 +136,8 @@ impl Line<'_> {
             let key = ConnectionKey { address: member.0.address.clone(), transport: pool.transport.id };
             // A member may close a connection that was idle at the moment we take it. That is nobody's failure: what was
             // not sent is sent again, and what can be repeated without harm is repeated, until a connection is new.
-            while let Some(wire) = connector.reuse(&key) {
-                match self.send_on(wire, parts, body, pool, &member).await {
+            while let Some(connection) = connector.reuse(&key, pool.transport.protocol) {
+                match self.send_on(connection, parts, body, pool, &member).await {
                     Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member }),
                     Err(Unsent { failure, body: Some(spare), seen }) if may_repeat(&failure, parts, seen) => {
                         body = spare
@@ -146,8 +145,8 @@ impl Line<'_> {
                     Err(unsent) => return Err(failed(&member, unsent.failure)),
                 }
             }
-            match connector.connect(&key.address, &pool.transport, self.client, pool.connect_timeout).await {
-                Ok(wire) => match self.send_on(wire, parts, body, pool, &member).await {
+            match connector.open(&key, &pool.transport, self.client, pool.connect_timeout).await {
+                Ok(connection) => match self.send_on(connection, parts, body, pool, &member).await {
                     Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member }),
                     Err(Unsent { failure, body: Some(spare), seen: false }) if is_of_connection(&failure) => {
                         body = spare;
@@ -163,14 +162,20 @@ impl Line<'_> {
 
     async fn send_on(
         &self,
-        wire: Wire,
+        connection: MemberConnection,
         parts: &Parts,
         body: RequestBody,
         pool: &Pool,
         member: &InUse,
     ) -> Result<(Response<()>, MemberExchange), Unsent> {
         let address = || member.0.address.clone();
-        let mut exchange = MemberExchange::H1(Box::new(Exchange::begin(wire, parts, body)));
+        let mut exchange = match connection.begin(parts, body) {
+            Ok(exchange) => exchange,
+            Err((fault, body)) => {
+                let failure = Error::Member(address(), fault);
+                return Err(Unsent { failure, body: Some(body), seen: false });
+            }
+        };
         self.alarm.set(Instant::now() + pool.response_timeout);
         let answer = poll_fn(|cx| {
             if let Poll::Ready(answer) = exchange.poll_head(cx, self.asker) {

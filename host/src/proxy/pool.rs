@@ -16,6 +16,7 @@ use super::member::{Member, Members};
 use super::per_worker::PerWorker;
 use super::proxy_protocol;
 use super::stream::{Plain, Stream};
+use crate::address::Address;
 use crate::spec::PoolSpec;
 use crate::spec::pool::{Protocol, ProxyVersion};
 use crate::telemetry::{Counts, PoolCounts};
@@ -109,7 +110,7 @@ impl Transport {
     /// # Errors
     /// Why it cannot be.
     #[allow(clippy::unused_async, reason = "TLS waits here")]
-    pub async fn secure(&self, mut plain: Plain, client: &Client) -> io::Result<Stream> {
+    pub async fn secure(&self, _address: &Address, mut plain: Plain, client: &Client) -> io::Result<Stream> {
         if let Some(version) = self.proxy_protocol {
             let mut header = BytesMut::new();
             proxy_protocol::write(version, client.address, client.local, &mut header);

@@ -7,6 +7,7 @@ use hyper::body::Frame;
 
 use super::h1::conn::SharedConn;
 use super::h1::decoder::BadBody;
+use super::h2::client::SharedStream;
 
 /// A client's content. Pulled by whoever sends it on, so that no more is read than a member takes.
 pub enum RequestBody {
@@ -14,6 +15,8 @@ pub enum RequestBody {
     Empty,
     /// From an HTTP/1 connection.
     H1(SharedConn),
+    /// From an HTTP/2 stream.
+    H2(SharedStream),
 }
 
 /// What ended a request before its end: all of it the client's doing.
@@ -39,6 +42,7 @@ impl RequestBody {
         match self {
             Self::Empty => Poll::Ready(None),
             Self::H1(conn) => conn.poll_frame(cx),
+            Self::H2(stream) => stream.poll_frame(cx),
         }
     }
 
@@ -47,6 +51,7 @@ impl RequestBody {
         match self {
             Self::Empty => Some(0),
             Self::H1(conn) => conn.body_length(),
+            Self::H2(stream) => stream.length(),
         }
     }
 
@@ -55,6 +60,7 @@ impl RequestBody {
         match self {
             Self::Empty => {}
             Self::H1(conn) => conn.become_tunnel(),
+            Self::H2(stream) => stream.become_tunnel(),
         }
     }
 }

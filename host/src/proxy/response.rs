@@ -120,6 +120,14 @@ impl Body {
         }
     }
 
+    /// Whether trailers may follow.
+    pub fn may_have_trailers(&self) -> bool {
+        match self {
+            Self::Full(_) => false,
+            Self::Member(body) => body.exchange.as_ref().is_some_and(MemberExchange::may_have_trailers),
+        }
+    }
+
     /// How long nothing may pass, where this is a tunnel.
     pub fn tunnel_timeout(&self) -> Duration {
         match self {

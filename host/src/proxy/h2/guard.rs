@@ -1,0 +1,213 @@
+//! Reads an HTTP/2 connection's bytes before anybody else does: those that were read already when it was found to be
+//! one, and then, frame by frame, whether the client only means to keep us busy.
+//!
+//! Frames that cost a client next to nothing cost us work: resets of requests that were just begun, PINGs and SETTINGS
+//! to be acknowledged, priorities, empty DATA, and headers in ever more pieces. Some of each belong to any connection.
+//! So there is a budget of them, which time refills, and useful content too.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use crate::proxy::stream::Stream;
+
+/// Frames of each kind that may come at once.
+const BURST: u32 = 1000;
+
+/// Frames of each kind that may come in each second after that.
+const PER_SECOND: u32 = 100;
+
+/// What a client's connection begins with (RFC 9113, 3.4).
+pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection whose frames are counted as they are read.
+pub struct Guarded {
+    read_ahead: BytesMut,
+    stream: Stream,
+    frames: Frames,
+}
+
+/// Tells that a client has overdone it.
+#[derive(Clone, Default)]
+pub struct Flooded(Rc<Cell<bool>>);
+
+impl Flooded {
+    /// Whether it has.
+    pub fn is_so(&self) -> bool {
+        self.0.get()
+    }
+}
+
+impl Guarded {
+    /// A client's connection of which `read_ahead` has been read already; counts from its first frame.
+    pub fn new(stream: Stream, read_ahead: BytesMut) -> (Self, Flooded) {
+        let flooded = Flooded::default();
+        (Self { read_ahead, stream, frames: Frames::new(flooded.clone()) }, flooded)
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        if this.read_ahead.is_empty() {
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        } else {
+            let length = this.read_ahead.len().min(buffer.remaining());
+            buffer.put_slice(&this.read_ahead[..length]);
+            this.read_ahead.advance(length);
+        }
+        this.frames.see(&buffer.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+/// Counts frames by their first nine bytes (RFC 9113, 4.1).
+struct Frames {
+    /// Bytes of the preface, or of a frame's payload, that are still to be passed over.
+    skip: usize,
+    header: [u8; 9],
+    have: usize,
+    resets: Budget,
+    busywork: Budget,
+    flooded: Flooded,
+}
+
+impl Frames {
+    fn new(flooded: Flooded) -> Self {
+        let budget = || Budget { left: BURST, refilled: None };
+        Self { skip: PREFACE.len(), header: [0; 9], have: 0, resets: budget(), busywork: budget(), flooded }
+    }
+
+    fn see(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            bytes = &bytes[skipped..];
+            let taken = (self.header.len() - self.have).min(bytes.len());
+            self.header[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
+            self.have += taken;
+            bytes = &bytes[taken..];
+            if self.have == self.header.len() {
+                self.have = 0;
+                let [high, middle, low, kind, flags, ..] = self.header;
+                self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+                self.count(kind, flags);
+            }
+        }
+    }
+
+    fn count(&mut self, kind: u8, flags: u8) {
+        const DATA: u8 = 0;
+        const HEADERS: u8 = 1;
+        const RST_STREAM: u8 = 3;
+        const GOAWAY: u8 = 7;
+        const WINDOW_UPDATE: u8 = 8;
+        const END_STREAM: u8 = 1;
+        let within = match kind {
+            DATA if self.skip > 0 => {
+                self.busywork.left = (self.busywork.left + 1).min(BURST);
+                true
+            }
+            DATA if flags & END_STREAM != 0 => true,
+            HEADERS | GOAWAY | WINDOW_UPDATE => true,
+            RST_STREAM => self.resets.spend(),
+            _ => self.busywork.spend(),
+        };
+        if !within {
+            self.flooded.0.set(true);
+        }
+    }
+}
+
+struct Budget {
+    left: u32,
+    /// When; `None` before anything was spent.
+    refilled: Option<Instant>,
+}
+
+impl Budget {
+    fn spend(&mut self) -> bool {
+        if self.left == 0 {
+            let now = Instant::now();
+            let since = self.refilled.replace(now).map_or(std::time::Duration::ZERO, |then| now - then);
+            let earned = since.as_millis() * u128::from(PER_SECOND) / 1000;
+            self.left = u32::try_from(earned).unwrap_or(BURST).min(BURST);
+        } else if self.refilled.is_none() {
+            self.refilled = Some(Instant::now());
+        }
+        let within = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        within
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+    }
+
+    fn flooded(bytes: &[u8], step: usize) -> bool {
+        let flooded = Flooded::default();
+        let mut frames = Frames::new(flooded.clone());
+        PREFACE.iter().chain(bytes).copied().collect::<Vec<_>>().chunks(step).for_each(|piece| frames.see(piece));
+        flooded.is_so()
+    }
+
+    #[test]
+    fn what_only_keeps_us_busy_has_a_budget() {
+        let many = BURST as usize + 500;
+        for (kind, payload) in [(3, &[0; 4][..]), (6, &[0; 8]), (4, &[]), (2, &[0; 5]), (9, b"x"), (0, b""), (99, b"?")]
+        {
+            for step in [1, 7, 100_000] {
+                assert!(flooded(&frame(kind, 0, payload).repeat(many), step), "{kind} by {step}");
+            }
+            assert!(!flooded(&frame(kind, 0, payload).repeat(BURST as usize / 2), 100), "{kind}");
+        }
+        for (kind, flags, payload) in [(1, 4, &[0x82][..]), (0, 0, b"content"), (0, 1, b""), (8, 0, &[0; 4])] {
+            assert!(!flooded(&frame(kind, flags, payload).repeat(many), 1000), "{kind}");
+        }
+    }
+
+    #[test]
+    fn content_earns_what_comes_with_it() {
+        let both = [frame(0, 0, b"content"), frame(6, 0, &[0; 8])].concat();
+        assert!(!flooded(&both.repeat(5 * BURST as usize), 1000));
+    }
+}

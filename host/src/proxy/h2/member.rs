@@ -1,0 +1,329 @@
+//! One exchange on a stream of an HTTP/2 connection to a member.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use ::h2::client::{Builder, ResponseFuture, SendRequest};
+use ::h2::ext::Protocol;
+use ::h2::{Error, Reason, RecvStream};
+use bytes::Bytes;
+use hyper::body::Frame;
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use tokio::time::Instant;
+
+use super::sender::Sender;
+use crate::proxy::exchange::Asker;
+use crate::proxy::h1::decoder;
+use crate::proxy::h1::member::{Failure, MemberFault};
+use crate::proxy::request_body::{ClientFault, RequestBody};
+use crate::proxy::stream::Stream;
+use crate::proxy::websocket;
+
+/// What a member may send on one stream before we have passed it on.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// What a member may send on all streams together before we have passed it on.
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// What is kept of requests for a member whose window is full.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Bytes of a member's fields.
+const FIELD_BYTES_MAX: u32 = 64 * 1024;
+
+/// A connection to a member that carries many requests at once.
+#[derive(Clone)]
+pub struct Multiplexed {
+    requests: SendRequest<Bytes>,
+    in_flight: Rc<Cell<usize>>,
+    open: Rc<Cell<bool>>,
+}
+
+/// A request on its way, and its answer.
+pub struct Exchange {
+    answer: ResponseFuture,
+    sender: Option<Sender>,
+    body: RequestBody,
+    body_begun: bool,
+    wants_upgrade: bool,
+    websocket_key: Option<HeaderValue>,
+    moved: Instant,
+    content: Option<RecvStream>,
+    length: Option<u64>,
+    is_without_content: bool,
+    had_all_data: bool,
+    client_fault: Option<ClientFault>,
+    refused: bool,
+    connection: Multiplexed,
+}
+
+impl Multiplexed {
+    /// Begins HTTP/2 on a new connection.
+    ///
+    /// # Errors
+    /// When the member does not speak it.
+    pub async fn begin(stream: Stream) -> io::Result<Self> {
+        let handshake = Builder::new()
+            .enable_push(false)
+            .initial_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buffer_size(SEND_BUFFER_BYTES)
+            .max_header_list_size(FIELD_BYTES_MAX)
+            .handshake(stream);
+        let (requests, connection) = handshake.await.map_err(io::Error::other)?;
+        let open = Rc::new(Cell::new(true));
+        let ends = open.clone();
+        tokio::task::spawn_local(async move {
+            if let Err(error) = connection.await {
+                // Whoever waits on one of its streams is told as well.
+                tracing::debug!(%error, "an HTTP/2 connection to a member ended");
+            }
+            ends.set(false);
+        });
+        Ok(Self { requests, in_flight: Rc::default(), open })
+    }
+
+    /// Whether it takes another request now.
+    pub fn has_room(&self) -> bool {
+        self.open.get() && self.in_flight.get() < self.requests.current_max_send_streams()
+    }
+
+    /// Whether it serves any request.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.get() == 0
+    }
+
+    /// Whether it may ever take another request.
+    pub fn is_open(&self) -> bool {
+        self.open.get()
+    }
+
+    /// Sends a request whose fields are as the member shall get them.
+    ///
+    /// # Errors
+    /// What is left of it, where the connection takes no more.
+    pub fn send(&mut self, parts: &Parts, body: RequestBody) -> Result<Exchange, (MemberFault, RequestBody)> {
+        let upgrade = parts.headers.get(UPGRADE).filter(|_| parts.headers.contains_key(CONNECTION)).cloned();
+        let request = match request(parts, upgrade.as_ref(), &body) {
+            Ok(request) => request,
+            Err(fault) => return Err((fault, body)),
+        };
+        if upgrade.is_some() && !self.requests.is_extended_connect_protocol_enabled() {
+            return Err((MemberFault::H2("it does not take upgrades (RFC 8441)".into()), body));
+        }
+        let ends = upgrade.is_none() && body.length() == Some(0);
+        let is_head = parts.method == Method::HEAD;
+        match self.requests.send_request(request, ends) {
+            Ok((answer, stream)) => {
+                self.in_flight.set(self.in_flight.get() + 1);
+                Ok(Exchange {
+                    answer,
+                    sender: (!ends).then(|| Sender::new(stream)),
+                    body,
+                    body_begun: false,
+                    wants_upgrade: upgrade.is_some(),
+                    websocket_key: parts.headers.get(websocket::KEY).cloned(),
+                    moved: Instant::now(),
+                    content: None,
+                    length: None,
+                    is_without_content: is_head,
+                    had_all_data: false,
+                    client_fault: None,
+                    refused: false,
+                    connection: self.clone(),
+                })
+            }
+            Err(error) => {
+                self.open.set(false);
+                Err((MemberFault::Io(io::Error::other(error)), body))
+            }
+        }
+    }
+}
+
+/// A request as HTTP/2 has it (RFC 9113, 8.3.1).
+fn request(parts: &Parts, upgrade: Option<&HeaderValue>, body: &RequestBody) -> Result<Request<()>, MemberFault> {
+    let cannot = |what: &str| MemberFault::H2(format!("the request's {what} cannot be said in HTTP/2"));
+    let authority = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target);
+    let mut request = Request::new(());
+    *request.method_mut() = parts.method.clone();
+    *request.uri_mut() = uri.build().map_err(|_| cannot("target"))?;
+    *request.version_mut() = Version::HTTP_2;
+    let mut fields: HeaderMap = parts.headers.clone();
+    for name in [HOST, CONNECTION, UPGRADE] {
+        fields.remove(name);
+    }
+    if fields.contains_key(TE) {
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(protocol) = upgrade {
+        fields.remove(websocket::KEY);
+        *request.method_mut() = Method::CONNECT;
+        let protocol = protocol.to_str().ok().filter(|protocol| !protocol.contains(','));
+        request.extensions_mut().insert(Protocol::from(protocol.ok_or_else(|| cannot("Upgrade"))?));
+    } else if let Some(length) = body.length().filter(|length| *length > 0) {
+        fields.insert(CONTENT_LENGTH, length.into());
+    }
+    *request.headers_mut() = fields;
+    Ok(request)
+}
+
+impl Exchange {
+    /// The answer's head. Interim answers go to `asker`.
+    pub fn poll_head(&mut self, cx: &mut Context<'_>, asker: &dyn Asker) -> Poll<Result<Response<()>, Failure>> {
+        self.drive(cx);
+        if let Some(fault) = self.client_fault.take() {
+            return Poll::Ready(Err(fault.into()));
+        }
+        while let Poll::Ready(Some(Ok(interim))) = self.answer.poll_informational(cx) {
+            asker.interim(interim.status(), interim.headers());
+        }
+        let response = match ready!(std::pin::Pin::new(&mut self.answer).poll(cx)) {
+            Ok(response) => response,
+            Err(error) => return Poll::Ready(Err(self.fault(&error).into())),
+        };
+        let (mut parts, content) = response.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            // RFC 9113, 8.6: HTTP/2 has no 101.
+            return Poll::Ready(Err(MemberFault::UnaskedUpgrade.into()));
+        }
+        self.is_without_content |= crate::proxy::h1::framing::has_no_content(parts.status);
+        let said = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        self.length = if content.is_end_stream() || self.is_without_content { Some(0) } else { said };
+        self.content = Some(content);
+        if self.wants_upgrade && parts.status.is_success() {
+            self.switch(&mut parts.status, &mut parts.headers);
+        } else if self.wants_upgrade {
+            self.sender = None;
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = parts.status;
+        *response.headers_mut() = parts.headers;
+        Poll::Ready(Ok(response))
+    }
+
+    /// Says in HTTP/1's words that the member has switched (RFC 8441, 5).
+    fn switch(&mut self, status: &mut StatusCode, fields: &mut HeaderMap) {
+        self.wants_upgrade = false;
+        self.length = None;
+        self.body.become_tunnel();
+        *status = StatusCode::SWITCHING_PROTOCOLS;
+        fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        if let Some(key) = &self.websocket_key {
+            fields.insert(websocket::ACCEPT, websocket::accept(key));
+        }
+    }
+
+    fn fault(&mut self, error: &Error) -> MemberFault {
+        self.refused = error.reason() == Some(Reason::REFUSED_STREAM) || error.is_go_away() && error.is_remote();
+        if error.is_io() || self.refused {
+            return MemberFault::Io(io::Error::other(error.to_string()));
+        }
+        MemberFault::H2(error.to_string())
+    }
+
+    /// The next piece of the answer's content, or its trailers. [`Exchange::drive`] must be called beside it.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if let Some(fault) = self.client_fault.take() {
+            return Poll::Ready(Some(Err(fault.into())));
+        }
+        let Some(content) = self.content.as_mut().filter(|_| !self.is_without_content) else {
+            return Poll::Ready(None);
+        };
+        if !self.had_all_data {
+            match ready!(content.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    let _ = content.flow_control().release_capacity(data.len());
+                    if let Some(length) = &mut self.length {
+                        *length = length.saturating_sub(data.len() as u64);
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(MemberFault::H2(error.to_string()).into()))),
+                None => self.had_all_data = true,
+            }
+        }
+        match ready!(content.poll_trailers(cx)) {
+            Ok(Some(trailers)) => {
+                let trailers = decoder::allowed(trailers);
+                Poll::Ready((!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers))))
+            }
+            Ok(None) => Poll::Ready(None),
+            Err(error) => Poll::Ready(Some(Err(MemberFault::H2(error.to_string()).into()))),
+        }
+    }
+
+    /// The length of what is left of the answer's content, where it is known.
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Whether trailers may follow the content.
+    pub fn may_have_trailers(&self) -> bool {
+        self.content.as_ref().is_some_and(|content| !content.is_end_stream()) && !self.is_without_content
+    }
+
+    /// Passes on what the client sends, as far as it goes now; answers whether anything moved.
+    pub fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        // The content of an upgraded connection begins when the member has switched.
+        while let Some(sender) = self.sender.as_mut().filter(|_| !self.wants_upgrade) {
+            match sender.poll_room(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Err(_)) => {
+                    self.sender = None;
+                    break;
+                }
+                Poll::Ready(Ok(())) => {}
+            }
+            let Poll::Ready(frame) = self.body.poll_frame(cx) else { break };
+            moved = true;
+            let ended = match frame {
+                Some(Ok(frame)) => {
+                    (self.body_begun, self.moved) = (true, Instant::now());
+                    sender.send(frame)
+                }
+                None => sender.end().map(|()| true),
+                Some(Err(fault)) => {
+                    sender.reset(Reason::CANCEL);
+                    self.client_fault = Some(fault);
+                    Ok(true)
+                }
+            };
+            if ended.unwrap_or(true) {
+                self.sender = None;
+            }
+        }
+        moved
+    }
+
+    /// Whether all that the client sends has been passed on.
+    pub fn is_request_done(&self) -> bool {
+        self.sender.is_none()
+    }
+
+    /// When the request last moved.
+    pub fn moved(&self) -> Instant {
+        self.moved
+    }
+
+    /// Gives up an exchange that was not answered: the content, where none of it was taken, and whether the member can
+    /// have seen the request. One that it refused it has not (RFC 9113, 8.7).
+    pub fn into_unsent(mut self) -> (Option<RequestBody>, bool) {
+        let body = std::mem::replace(&mut self.body, RequestBody::Empty);
+        ((!self.body_begun).then_some(body), !self.refused)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let in_flight = &self.connection.in_flight;
+        in_flight.set(in_flight.get() - 1);
+    }
+}

@@ -1,0 +1,277 @@
+//! Serves one client's HTTP/2 connection: a task for the connection, and one for each of its requests.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ::h2::server::{Builder, Connection, SendResponse};
+use ::h2::{Reason, RecvStream};
+use bytes::{Bytes, BytesMut};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, UPGRADE};
+use hyper::http::response::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::time::Instant;
+
+use super::client::SharedStream;
+use super::guard::{Flooded, Guarded};
+use super::sender::Sender;
+use crate::proxy::alarm::Alarm;
+use crate::proxy::exchange::Client;
+use crate::proxy::forward::forward;
+use crate::proxy::h1::framing::has_no_content;
+use crate::proxy::leaving::Leaving;
+use crate::proxy::request_body::RequestBody;
+use crate::proxy::response::Body;
+use crate::proxy::stream::Stream;
+use crate::proxy::worker::Worker;
+
+/// What a client may send on one stream before we have passed it on.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// What a client may send on all of its streams together before we have passed it on.
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// What is kept of an answer for a client whose window is full.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Requests that a client may have reset before we have looked at them (CVE-2023-44487).
+const RESET_UNSEEN_MAX: usize = 64;
+
+/// Streams whose end we remember, to tell late frames from wrong ones.
+const RESET_REMEMBERED_MAX: usize = 64;
+
+/// How long a connection that is told to go may take to finish its requests, before it is looked at again.
+const IDLE_AFTER_GOAWAY: Duration = Duration::from_secs(5);
+
+/// Serves a connection to its end. `read_ahead` was read of it already.
+pub async fn serve(worker: Rc<Worker>, client: Rc<Client>, stream: Stream, read_ahead: BytesMut, leaving: Rc<Leaving>) {
+    let limits = &client.listener.spec.limits;
+    let (guarded, flooded) = Guarded::new(stream, read_ahead);
+    let handshake = Builder::new()
+        .max_concurrent_streams(limits.streams_max)
+        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .max_pending_accept_reset_streams(RESET_UNSEEN_MAX)
+        .max_concurrent_reset_streams(RESET_REMEMBERED_MAX)
+        .enable_connect_protocol()
+        .handshake::<_, Bytes>(guarded);
+    let Ok(Ok(connection)) = tokio::time::timeout(limits.head_timeout, handshake).await else { return };
+    run(worker, client, connection, flooded, leaving).await;
+}
+
+async fn run(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    mut connection: Connection<Guarded, Bytes>,
+    flooded: Flooded,
+    leaving: Rc<Leaving>,
+) {
+    let limits = &client.listener.spec.limits;
+    let alarm = Alarm::after(limits.idle_timeout);
+    let mut told_to_leave = leaving.wait();
+    let active = Rc::new(Cell::new(0_usize));
+    let mut goes = false;
+    loop {
+        let event = poll_fn(|cx| poll_event(&mut connection, &flooded, &alarm, told_to_leave.as_mut(), goes, cx)).await;
+        match event {
+            Event::Request(request, respond) => {
+                let stream = Active::begin(&active);
+                let (worker, client) = (worker.clone(), client.clone());
+                tokio::task::spawn_local(async move {
+                    exchange(&worker, &client, request, respond).await;
+                    drop(stream);
+                });
+                alarm.set(Instant::now() + limits.idle_timeout);
+            }
+            Event::Flooded => {
+                tracing::debug!(%client, "a client floods its HTTP/2 connection");
+                connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                // What says so is written, if the client takes it.
+                let _ = tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| connection.poll_closed(cx))).await;
+                return;
+            }
+            Event::Leave => {
+                goes = true;
+                connection.graceful_shutdown();
+            }
+            Event::Rang if active.get() > 0 => alarm.set(Instant::now() + limits.idle_timeout),
+            Event::Rang if !goes => {
+                goes = true;
+                connection.graceful_shutdown();
+                alarm.set(Instant::now() + IDLE_AFTER_GOAWAY);
+            }
+            Event::Rang | Event::Ended => return,
+        }
+    }
+}
+
+/// What a connection's task wakes up for.
+enum Event {
+    Request(Request<RecvStream>, SendResponse<Bytes>),
+    Flooded,
+    Leave,
+    Rang,
+    Ended,
+}
+
+fn poll_event(
+    connection: &mut Connection<Guarded, Bytes>,
+    flooded: &Flooded,
+    alarm: &Alarm,
+    told_to_leave: Pin<&mut (impl Future<Output = ()> + ?Sized)>,
+    goes: bool,
+    cx: &mut Context<'_>,
+) -> Poll<Event> {
+    let accepted = connection.poll_accept(cx);
+    if flooded.is_so() {
+        return Poll::Ready(Event::Flooded);
+    }
+    match accepted {
+        Poll::Ready(Some(Ok((request, respond)))) => return Poll::Ready(Event::Request(request, respond)),
+        Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Event::Ended),
+        Poll::Pending => {}
+    }
+    if !goes && told_to_leave.poll(cx).is_ready() {
+        return Poll::Ready(Event::Leave);
+    }
+    alarm.poll(cx).map(|()| Event::Rang)
+}
+
+/// A request of this connection, until dropped.
+struct Active(Rc<Cell<usize>>);
+
+impl Active {
+    fn begin(active: &Rc<Cell<usize>>) -> Self {
+        active.set(active.get() + 1);
+        Self(active.clone())
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+async fn exchange(worker: &Rc<Worker>, client: &Client, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    let (parts, content) = request.into_parts();
+    let stream = SharedStream::new(respond, content, &parts.headers);
+    let is_head = parts.method == Method::HEAD;
+    let body = if stream.length() == Some(0) { RequestBody::Empty } else { RequestBody::H2(stream.clone()) };
+    let alarm = Alarm::after(client.listener.spec.limits.idle_timeout);
+    let response = {
+        let mut forwarded = pin!(forward(worker, client, &stream, &alarm, Request::from_parts(parts, body)));
+        poll_fn(|cx| {
+            if let Poll::Ready(response) = forwarded.as_mut().poll(cx) {
+                return Poll::Ready(Some(response));
+            }
+            stream.poll_gone(cx).map(|()| None)
+        })
+        .await
+    };
+    if let Some(response) = response {
+        respond_with(worker, &stream, &alarm, is_head, response).await;
+    }
+}
+
+async fn respond_with(worker: &Worker, stream: &SharedStream, alarm: &Alarm, is_head: bool, response: Response<Body>) {
+    let (mut parts, mut body) = response.into_parts();
+    let is_tunnel = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    let has_content = !is_head && (is_tunnel || !has_no_content(parts.status));
+    let length = body.length();
+    for_http2(&mut parts, is_tunnel);
+    if !has_content {
+        if parts.status == StatusCode::NO_CONTENT {
+            parts.headers.remove(CONTENT_LENGTH);
+        }
+    } else if let Some(length) = length.filter(|_| !is_tunnel) {
+        parts.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    parts.headers.entry(DATE).or_insert_with(|| worker.date());
+    let ends = !has_content || length == Some(0) && !is_tunnel && !body.may_have_trailers();
+    let sent = stream.respond(|respond| respond.send_response(Response::from_parts(parts, ()), ends));
+    let Ok(sending) = sent else { return };
+    let mut sender = Sender::new(sending);
+    if !ends {
+        let timeout = is_tunnel.then(|| body.tunnel_timeout());
+        if is_tunnel {
+            stream.become_tunnel();
+            alarm.set(Instant::now() + body.tunnel_timeout());
+        }
+        let sent = poll_fn(|cx| poll_send(stream, &mut sender, &mut body, alarm, timeout, cx)).await;
+        if let Err(reason) = sent {
+            return sender.reset(reason);
+        }
+    }
+    drop(body);
+    if !stream.has_whole_request() {
+        // RFC 9113, 8.1: the answer is whole, and the rest of the request is not wanted.
+        sender.reset(Reason::NO_ERROR);
+    }
+}
+
+/// What HTTP/2 says otherwise (RFC 9113, 8.2.2, and RFC 8441, 5).
+fn for_http2(parts: &mut Parts, is_tunnel: bool) {
+    parts.headers.remove(CONNECTION);
+    if is_tunnel {
+        parts.status = StatusCode::OK;
+        parts.headers.remove(UPGRADE);
+        parts.headers.remove(HeaderName::from_static("sec-websocket-accept"));
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+}
+
+fn poll_send(
+    stream: &SharedStream,
+    sender: &mut Sender,
+    body: &mut Body,
+    alarm: &Alarm,
+    tunnel_timeout: Option<Duration>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Reason>> {
+    loop {
+        let mut moved = body.drive(cx);
+        if sender.poll_reset(cx).is_ready() {
+            return Poll::Ready(Err(Reason::CANCEL));
+        }
+        let waiting = sender.waiting_bytes();
+        let room = sender.poll_room(cx);
+        let taken = waiting - sender.waiting_bytes();
+        if taken > 0 {
+            moved = true;
+            stream.writing(|writing| writing.moved(taken));
+        }
+        match room {
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(Reason::CANCEL)),
+            Poll::Pending if tunnel_timeout.is_none() => {
+                return stream.writing(|writing| writing.poll_overdue(cx)).map(|()| Err(Reason::CANCEL));
+            }
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => match body.poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    match sender.send(frame) {
+                        Ok(false) => {}
+                        Ok(true) => return Poll::Ready(Ok(())),
+                        Err(_) => return Poll::Ready(Err(Reason::CANCEL)),
+                    }
+                    continue;
+                }
+                Poll::Ready(None) => return Poll::Ready(sender.end().map_err(|_| Reason::CANCEL)),
+                // RFC 9113, 8.1: an answer that is not whole ends in an error that says so.
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Reason::INTERNAL_ERROR)),
+                Poll::Pending => {}
+            },
+        }
+        let Some(timeout) = tunnel_timeout else { return Poll::Pending };
+        if moved {
+            alarm.set(Instant::now() + timeout);
+            continue;
+        }
+        return alarm.poll(cx).map(|()| Err(Reason::CANCEL));
+    }
+}

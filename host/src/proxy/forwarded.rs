@@ -1,6 +1,6 @@
 //! Whom a request speaks for: what trusted proxies in front of us said of it, and what members are told.
 //!
-//! A connection makes its [`Peer`] once; for each request, [`believed`] reads the fields and [`write`] puts ours in their
+//! A connection makes its [`Peer`] once; for each request, [`believed`] reads the fields and [`write()`] puts ours in their
 //! place. Only the kind of list that the listener believes is read: of the other kind, a proxy that does not know it passes
 //! on what its client wrote. Whether what is believed also chooses a vip is not decided here.
 

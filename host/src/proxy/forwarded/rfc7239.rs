@@ -1,6 +1,7 @@
 //! The grammar of `Forwarded` (RFC 7239, section 4), read and written.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use super::Scheme;
@@ -24,17 +25,20 @@ pub(super) struct Element<'a> {
 /// Parameters of one element. Four are defined.
 const PARAMETERS_MAX: usize = 16;
 
-/// The elements of one line of `Forwarded`; `None` if it is not well-formed.
+/// The last elements of one line of `Forwarded`, no more than `max`; `None` if it is not well-formed.
 ///
 /// Spaces around `;` are taken, which this grammar does not allow and the later one of parameters does (RFC 9110, 5.6.6).
-pub(super) fn line(bytes: &[u8]) -> Option<Vec<Element<'_>>> {
-    let mut elements = Vec::new();
+pub(super) fn line(bytes: &[u8], max: usize) -> Option<VecDeque<Element<'_>>> {
+    let mut elements = VecDeque::new();
     let mut rest = bytes;
     loop {
         let (element, after) = read_element(rest.trim_ascii_start())?;
         // Empty elements of a list count for nothing (RFC 9110, 5.6.1.2).
         if !element.text.is_empty() {
-            elements.push(element);
+            if elements.len() == max {
+                elements.pop_front();
+            }
+            elements.push_back(element);
         }
         match after.split_first() {
             None => return Some(elements),

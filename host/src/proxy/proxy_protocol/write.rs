@@ -9,6 +9,7 @@ use super::SIGNATURE;
 use crate::spec::pool::ProxyVersion;
 
 /// Both addresses, of one family.
+#[derive(Clone, Copy)]
 enum Ends {
     V4([Ipv4Addr; 2]),
     V6([Ipv6Addr; 2]),

@@ -17,8 +17,8 @@ enum Ends {
 
 /// Appends the header that speaks for a client at `source` which came to `destination`.
 ///
-/// If one of them is not known the header says so, in the way that every receiver must accept: then the connection's own
-/// addresses count. Such is also the header of a health check.
+/// If one of them is not known the header says so, in the way that every receiver must accept: then the connection's
+/// own addresses count. Such is also the header of a health check.
 pub fn write(version: ProxyVersion, source: Option<SocketAddr>, destination: Option<SocketAddr>, out: &mut BytesMut) {
     let ends = source
         .zip(destination)

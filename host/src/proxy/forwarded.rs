@@ -1,8 +1,8 @@
 //! Whom a request speaks for: what trusted proxies in front of us said of it, and what members are told.
 //!
-//! A connection makes its [`Peer`] once; for each request, [`believed`] reads the fields and [`write`] puts ours in their
-//! place. Only the kind of list that the listener believes is read: of the other kind, a proxy that does not know it passes
-//! on what its client wrote. Whether what is believed also chooses a vip is not decided here.
+//! A connection makes its [`Peer`] once; for each request, [`believed`] reads the fields and [`write()`] puts ours in
+//! their place. Only the kind of list that the listener believes is read: of the other kind, a proxy that does not know
+//! it passes on what its client wrote. Whether what is believed also chooses a vip is not decided here.
 
 mod list;
 mod node;
@@ -95,7 +95,8 @@ impl Scheme {
     }
 }
 
-/// What the trusted proxies among those that a request came through said of it; nothing, if the last one is not trusted.
+/// What the trusted proxies among those that a request came through said of it; nothing, if the last one is not
+/// trusted.
 pub fn believed(fields: &HeaderMap, peer: &Peer, listener: &ListenerSpec) -> Origin {
     if !peer.is_trusted {
         return Origin::default();
@@ -105,9 +106,9 @@ pub fn believed(fields: &HeaderMap, peer: &Peer, listener: &ListenerSpec) -> Ori
 
 /// Replaces what a request's fields say of whom it speaks for by what the member may believe.
 ///
-/// `scheme` and `authority` are those of our own connection and of the request as it came; `origin` prevails where it says
-/// something. Of lists, what trusted proxies said stays, with the peer appended; what stood before it, anybody could have
-/// written. A certificate that somebody untrusted says it verified is no certificate (RFC 9440, 4).
+/// `scheme` and `authority` are those of our own connection and of the request as it came; `origin` prevails where it
+/// says something. Of lists, what trusted proxies said stays, with the peer appended; what stood before it, anybody
+/// could have written. A certificate that somebody untrusted says it verified is no certificate (RFC 9440, 4).
 pub fn write(fields: &mut HeaderMap, peer: &Peer, origin: &Origin, scheme: Scheme, authority: &HeaderValue) {
     if !peer.is_trusted {
         fields.remove(CLIENT_CERT);

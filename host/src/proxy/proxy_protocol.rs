@@ -1,8 +1,8 @@
 //! The PROXY protocol, versions 1 and 2: whom a connection speaks for, said ahead of its first byte.
 //!
 //! After HAProxy's `proxy-protocol.txt`; sections in comments are that text's. Pure: bytes in, addresses out. What
-//! follows a header are the client's bytes, and nothing here looks at them. Whether a connection begins with a header is
-//! the listener's to say, never guessed (section 2).
+//! follows a header are the client's bytes, and nothing here looks at them. Whether a connection begins with a header
+//! is the listener's to say, never guessed (section 2).
 
 mod checksum;
 mod write;
@@ -122,8 +122,8 @@ fn addresses<'a, T: FromStr + Into<IpAddr>>(
 ) -> Result<(SocketAddr, SocketAddr), NotProxy> {
     let mut words = words.map(|word| std::str::from_utf8(word).ok());
     let mut next = || words.next().flatten().ok_or(NotProxy::Line);
-    // The standard library's parsers take no leading zeros either. They take `::ffff:192.0.2.7`, which the text does not
-    // mention, and which is how `inet_ntop` writes the addresses of whoever came over IPv4 to an IPv6 socket.
+    // The standard library's parsers take no leading zeros either. They take `::ffff:192.0.2.7`, which the text does
+    // not mention, and which is how `inet_ntop` writes the addresses of whoever came over IPv4 to an IPv6 socket.
     let address = |word: &str| word.parse::<T>().map(Into::into).map_err(|_| NotProxy::Line);
     let (source, destination) = (address(next()?)?, address(next()?)?);
     let (source_port, destination_port) = (port(next()?)?, port(next()?)?);
@@ -173,8 +173,8 @@ fn binary(bytes: &[u8]) -> Result<Parsed, NotProxy> {
     Ok(Parsed::Header { length, source: binary_addresses(addresses) })
 }
 
-/// Bytes of both addresses and their ports. `None` if the family or the transport is unspecified: the receiver is free to
-/// accept that, and should ignore the addresses.
+/// Bytes of both addresses and their ports. `None` if the family or the transport is unspecified: the receiver is free
+/// to accept that, and should ignore the addresses.
 fn address_bytes(family_and_transport: u8) -> Result<Option<usize>, NotProxy> {
     let (family, transport) = (family_and_transport >> 4, family_and_transport & 15);
     // Stream or datagram: whoever spoke QUIC to the proxy in front of us came by datagrams, and is who it is.

@@ -1,5 +1,5 @@
-//! The list of proxies that a request came through: read from us outwards as far as they are trusted, and passed on with
-//! the peer appended.
+//! The list of proxies that a request came through: read from us outwards as far as they are trusted, and passed on
+//! with the peer appended.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -31,8 +31,8 @@ pub(super) fn read(fields: &HeaderMap, listener: &ListenerSpec) -> Origin {
     }
 }
 
-/// Nobody wrote down what `X-Forwarded-*` means: each proxy appends its peer's address to the first, and the other two say
-/// what the client asked the first proxy for, if that knew them.
+/// Nobody wrote down what `X-Forwarded-*` means: each proxy appends its peer's address to the first, and the other two
+/// say what the client asked the first proxy for, if that knew them.
 fn x_forwarded(fields: &HeaderMap, listener: &ListenerSpec) -> Origin {
     let lines = fields.get_all(X_FORWARDED_FOR).iter().rev();
     let elements = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
@@ -58,32 +58,32 @@ fn x_forwarded(fields: &HeaderMap, listener: &ListenerSpec) -> Origin {
     }
 }
 
-/// RFC 7239: an element says whom a proxy was asked by, and for what. So the one that names the client says also how the
-/// client asked. If no element names anybody, the last one still is what our peer said.
+/// RFC 7239: an element says whom a proxy was asked by, and for what. So the one that names the client says also how
+/// the client asked. If no element names anybody, the last one still is what our peer said.
 fn forwarded(fields: &HeaderMap, listener: &ListenerSpec) -> Origin {
+    // A quoted string may hold commas, so a line is read from its beginning; and if it is not well-formed, where its
+    // last element begins is anybody's guess.
+    let lines = fields.get_all(FORWARDED).iter().rev();
+    let elements = lines
+        .map_while(|line| rfc7239::line(line.as_bytes(), ELEMENTS_MAX))
+        .flat_map(|elements| elements.into_iter().rev())
+        .take(ELEMENTS_MAX);
     let mut origin = Origin::default();
     let mut believed = Vec::new();
-    let mut looked_at = 0;
-    'walk: for line in fields.get_all(FORWARDED).iter().rev() {
-        // A quoted string may hold commas, so a line is read from its beginning; and if it is not well-formed, where its
-        // last element begins is anybody's guess.
-        let Some(elements) = rfc7239::line(line.as_bytes()) else { break };
-        for element in elements.into_iter().rev() {
-            looked_at += 1;
-            if looked_at > ELEMENTS_MAX || element.is_ambiguous {
-                break 'walk;
-            }
-            let address = element.node.as_deref().and_then(node::address);
-            if address.is_some() || looked_at == 1 {
-                origin.scheme = element.proto.as_deref().and_then(Scheme::named);
-                origin.host = element.host.as_deref().and_then(node::host);
-            }
-            let Some(address) = address else { break 'walk };
-            origin.list.addresses.push(address);
-            believed.push(element.text);
-            if !is_trusted(address, listener) {
-                break 'walk;
-            }
+    for (at, element) in elements.enumerate() {
+        if element.is_ambiguous {
+            break;
+        }
+        let address = element.node.as_deref().and_then(node::address);
+        if address.is_some() || at == 0 {
+            origin.scheme = element.proto.as_deref().and_then(Scheme::named);
+            origin.host = element.host.as_deref().and_then(node::host);
+        }
+        let Some(address) = address else { break };
+        origin.list.addresses.push(address);
+        believed.push(element.text);
+        if !is_trusted(address, listener) {
+            break;
         }
     }
     believed.reverse();
@@ -109,8 +109,8 @@ impl List {
         value(text)
     }
 
-    /// The list as `Forwarded`, the peer's element appended. `said` is the scheme and authority that the client asked for,
-    /// `ours` what the peer asked us for.
+    /// The list as `Forwarded`, the peer's element appended. `said` is the scheme and authority that the client asked
+    /// for, `ours` what the peer asked us for.
     pub(super) fn forwarded(&self, peer: &Peer, said: (Scheme, &[u8]), ours: (Scheme, &[u8])) -> HeaderValue {
         if self.addresses.is_empty() {
             let mut text = Vec::with_capacity(rfc7239::element_bytes(&peer.node, said));

@@ -1,6 +1,7 @@
 //! The grammar of `Forwarded` (RFC 7239, section 4), read and written.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use super::Scheme;
@@ -16,25 +17,29 @@ pub(super) struct Element<'a> {
     pub(super) host: Option<Cow<'a, [u8]>>,
     /// The scheme that it was asked by.
     pub(super) proto: Option<Cow<'a, [u8]>>,
-    /// A parameter is there twice, so the next reader might take the other one ("must not occur more than once"), or there
-    /// are too many of them to tell.
+    /// A parameter is there twice, so the next reader might take the other one ("must not occur more than once"), or
+    /// there are too many of them to tell.
     pub(super) is_ambiguous: bool,
 }
 
 /// Parameters of one element. Four are defined.
 const PARAMETERS_MAX: usize = 16;
 
-/// The elements of one line of `Forwarded`; `None` if it is not well-formed.
+/// The last elements of one line of `Forwarded`, no more than `max`; `None` if it is not well-formed.
 ///
-/// Spaces around `;` are taken, which this grammar does not allow and the later one of parameters does (RFC 9110, 5.6.6).
-pub(super) fn line(bytes: &[u8]) -> Option<Vec<Element<'_>>> {
-    let mut elements = Vec::new();
+/// Spaces around `;` are taken, which this grammar does not allow and the later one of parameters does (RFC 9110,
+/// 5.6.6).
+pub(super) fn line(bytes: &[u8], max: usize) -> Option<VecDeque<Element<'_>>> {
+    let mut elements = VecDeque::new();
     let mut rest = bytes;
     loop {
         let (element, after) = read_element(rest.trim_ascii_start())?;
         // Empty elements of a list count for nothing (RFC 9110, 5.6.1.2).
         if !element.text.is_empty() {
-            elements.push(element);
+            if elements.len() == max {
+                elements.pop_front();
+            }
+            elements.push_back(element);
         }
         match after.split_first() {
             None => return Some(elements),
@@ -114,8 +119,8 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The parameter `for`. An IPv6 address stands in brackets, which are no part of a token (section 6); who has no address
-/// is `unknown` (section 6.2).
+/// The parameter `for`. An IPv6 address stands in brackets, which are no part of a token (section 6); who has no
+/// address is `unknown` (section 6.2).
 pub(super) fn node(address: Option<IpAddr>) -> String {
     match address {
         Some(IpAddr::V4(address)) => format!("for={address}"),
@@ -143,8 +148,8 @@ pub(super) fn element(node: &str, (scheme, host): (Scheme, &[u8]), text: &mut Ve
     text.extend_from_slice(scheme.as_str().as_bytes());
 }
 
-/// Bytes of an element, to the byte: a buffer that is not full would be shared at the cost of a second one. (No authority
-/// has anything to escape.)
+/// Bytes of an element, to the byte: a buffer that is not full would be shared at the cost of a second one. (No
+/// authority has anything to escape.)
 pub(super) fn element_bytes(node: &str, (scheme, host): (Scheme, &[u8])) -> usize {
     let host_bytes = if host.is_empty() { 0 } else { ";host=".len() + host.len() };
     node.len() + host_bytes + 2 * usize::from(is_quoted(host)) + ";proto=".len() + scheme.as_str().len()

@@ -9,6 +9,7 @@ use super::SIGNATURE;
 use crate::spec::pool::ProxyVersion;
 
 /// Both addresses, of one family.
+#[derive(Clone, Copy)]
 enum Ends {
     V4([Ipv4Addr; 2]),
     V6([Ipv6Addr; 2]),
@@ -16,8 +17,8 @@ enum Ends {
 
 /// Appends the header that speaks for a client at `source` which came to `destination`.
 ///
-/// If one of them is not known the header says so, in the way that every receiver must accept: then the connection's own
-/// addresses count. Such is also the header of a health check.
+/// If one of them is not known the header says so, in the way that every receiver must accept: then the connection's
+/// own addresses count. Such is also the header of a health check.
 pub fn write(version: ProxyVersion, source: Option<SocketAddr>, destination: Option<SocketAddr>, out: &mut BytesMut) {
     let ends = source
         .zip(destination)

@@ -15,6 +15,7 @@ pub mod decision;
 pub mod instances;
 pub mod pool;
 pub mod member;
+pub mod tls;
 pub mod connector;
 pub mod headers;
 pub mod request_body;

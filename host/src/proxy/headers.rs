@@ -94,6 +94,7 @@ fn strip_connection_fields(fields: &mut HeaderMap) {
 mod tests {
     use super::*;
     use crate::proxy::listener::Listener;
+    use crate::proxy::tls::certificates::Certificates;
     use crate::spec::ListenerSpec;
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -132,7 +133,7 @@ mod tests {
         let mut head = Head::probe("GET", "/", &[("x-forwarded-for", b"6.6.6.6"), ("te", b"Trailers"), ("x-a", b"1")]);
         from_client(head.fields_mut());
         let listener = ListenerSpec::plain("127.0.0.1:80".parse().unwrap());
-        let listener = Listener::new("127.0.0.1:80", listener);
+        let listener = Listener::new("127.0.0.1:80", listener, &Certificates::default()).unwrap();
         let client = Client::new("[::ffff:192.0.2.7]:5".parse().unwrap(), listener.into());
         let id = crate::proxy::exchange::ExchangeIds::default().next();
         to_member(&mut head, &client, id, None);

@@ -15,6 +15,9 @@ use tokio::sync::oneshot;
 
 use super::connection;
 use super::exchange::Client;
+use super::tls::TlsError;
+use super::tls::certificates::Certificates;
+use super::tls::server::server_config;
 use super::worker::Worker;
 use crate::address::Address;
 use crate::release::Release;
@@ -34,12 +37,18 @@ pub struct Listener {
     pub name: Box<str>,
     /// What is accepted there, and how.
     pub spec: ListenerSpec,
+    /// What its TLS handshakes need; `None` is plain text.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl Listener {
     /// The listener that vips call `name`.
-    pub fn new(name: &str, spec: ListenerSpec) -> Self {
-        Self { id: spec.id(name).into(), name: name.into(), spec }
+    ///
+    /// # Errors
+    /// What is wrong with its certificates.
+    pub fn new(name: &str, spec: ListenerSpec, certificates: &Certificates) -> Result<Self, TlsError> {
+        let tls = spec.tls.as_ref().map(|tls| server_config(tls, certificates)).transpose()?;
+        Ok(Self { id: spec.id(name).into(), name: name.into(), spec, tls })
     }
 }
 

@@ -10,6 +10,9 @@ use std::{slice, vec};
 
 use super::member::{Member, Members};
 use super::per_worker::PerWorker;
+use super::tls::TlsError;
+use super::tls::certificates::Certificates;
+use super::tls::client::PoolTls;
 use crate::spec::PoolSpec;
 use crate::telemetry::{Counts, PoolCounts};
 
@@ -19,6 +22,8 @@ pub struct Pool {
     pub name: Arc<str>,
     /// Its members, in the order of the configuration.
     pub members: Box<[Arc<Member>]>,
+    /// How connections to them are secured; `None` is plain text.
+    pub tls: Option<Arc<PoolTls>>,
     /// Time to reach a member.
     pub connect_timeout: Duration,
     /// Time until a member's answer begins.
@@ -31,18 +36,30 @@ pub struct Pool {
 
 impl Pool {
     /// Makes the pool that `spec` describes, from members that may be known already.
-    pub fn new(name: &str, spec: &PoolSpec, members: &Members, counts: &Counts, workers: usize) -> Self {
+    ///
+    /// # Errors
+    /// What is wrong with its certificates.
+    pub fn new(
+        name: &str,
+        spec: &PoolSpec,
+        members: &Members,
+        certificates: &Certificates,
+        counts: &Counts,
+        workers: usize,
+    ) -> Result<Self, TlsError> {
+        let tls = spec.tls.as_ref().map(|tls| PoolTls::new(tls, spec.protocol, &spec.members, certificates));
         let members: Box<[_]> = spec.members.iter().map(|address| members.at(address)).collect();
         // Workers start at different members, or a switch would send the first requests of all to the same one.
         let turns = PerWorker::new(workers, |worker| AtomicUsize::new(worker * members.len().div_ceil(workers)));
-        Self {
+        Ok(Self {
             name: name.into(),
             members,
+            tls: tls.transpose()?.map(Arc::new),
             connect_timeout: spec.connect_timeout,
             response_timeout: spec.response_timeout,
             counts: counts.pool(name),
             turns,
-        }
+        })
     }
 
     /// The members to try, best first: round-robin, or by `key` where the policy gave one.
@@ -103,7 +120,7 @@ mod tests {
     fn pool(members: u16) -> Pool {
         let members = (1..=members).map(|port| std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()).collect();
         let spec = PoolSpec { members, ..PoolSpec::default() };
-        Pool::new("blue", &spec, &Members::default(), &Counts::new(1), 1)
+        Pool::new("blue", &spec, &Members::default(), &Certificates::default(), &Counts::new(1), 1).unwrap()
     }
 
     fn ports(pool: &Pool, key: Option<&[u8]>) -> Vec<u16> {

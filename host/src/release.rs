@@ -65,10 +65,10 @@ pub enum ReleaseError {
     Overlap(#[from] Overlap),
     /// A listener's certificates.
     #[error("listener `{0}`")]
-    Listener(String, #[source] TlsError),
+    Listener(String, #[source] Box<TlsError>),
     /// A pool's certificates.
     #[error("pool `{0}`")]
-    Pool(String, #[source] TlsError),
+    Pool(String, #[source] Box<TlsError>),
 }
 
 impl Release {
@@ -92,7 +92,7 @@ impl Release {
             .iter()
             .map(|(name, spec)| {
                 let pool = Pool::new(name, spec, members, certificates, counts, *workers);
-                let pool = pool.map_err(|error| ReleaseError::Pool(name.clone(), error))?;
+                let pool = pool.map_err(|error| ReleaseError::Pool(name.clone(), error.into()))?;
                 Ok((pool.name.clone(), Arc::new(pool)))
             })
             .collect::<Result<_, ReleaseError>>()?;
@@ -148,7 +148,7 @@ fn listeners(spec: &Spec, certificates: &Certificates) -> Result<BTreeMap<Arc<st
     let named = named.into_iter().filter_map(|name| Some((name, spec.listener(name)?.into_owned())));
     let listener = |(name, spec): (&String, _)| {
         let listener = Listener::new(name, spec, certificates);
-        let listener = listener.map_err(|error| ReleaseError::Listener(name.clone(), error))?;
+        let listener = listener.map_err(|error| ReleaseError::Listener(name.clone(), error.into()))?;
         Ok((listener.id.clone(), Arc::new(listener)))
     };
     named.map(listener).collect()

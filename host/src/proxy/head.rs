@@ -13,6 +13,7 @@ use hyper::{Method, Version};
 
 use super::error::Malformed;
 use super::headers;
+use super::tls::identity::Identity;
 
 /// A request's head, checked.
 pub struct Head {
@@ -22,6 +23,7 @@ pub struct Head {
     authority: HeaderValue,
     client: IpAddr,
     vip: Arc<str>,
+    identity: Option<Arc<Identity>>,
 }
 
 impl Head {
@@ -59,7 +61,7 @@ impl Head {
         // What belongs to the connection is no more the policy's to see than the member's.
         headers::from_client(&mut parts.headers);
         parts.headers.insert(HOST, authority.clone());
-        Ok(Self { parts, authority, client, vip: Arc::from("") })
+        Ok(Self { parts, authority, client, vip: Arc::from(""), identity: None })
     }
 
     /// A head as a policy sees it when it is staged.
@@ -77,7 +79,7 @@ impl Head {
         }
         let authority = HeaderValue::from_static("probe.invalid");
         parts.headers.insert(HOST, authority.clone());
-        Self { parts, authority, client: Ipv4Addr::new(192, 0, 2, 1).into(), vip: Arc::from("probe") }
+        Self { parts, authority, client: Ipv4Addr::new(192, 0, 2, 1).into(), vip: Arc::from("probe"), identity: None }
     }
 
     /// The method, such as `GET`.
@@ -143,6 +145,17 @@ impl Head {
     /// The address the connection came from.
     pub fn client(&self) -> IpAddr {
         self.client
+    }
+
+    /// Who the client has proven to be, by a certificate that was verified.
+    pub fn client_certificate(&self) -> Option<&Identity> {
+        self.identity.as_deref()
+    }
+
+    /// The same head, from a client that has proven to be this one.
+    #[must_use]
+    pub fn with_identity(self, identity: Option<Arc<Identity>>) -> Self {
+        Self { identity, ..self }
     }
 
     /// The version the client speaks.

@@ -1,13 +1,24 @@
-//! Certificates of listeners and pools: what a release needs of them.
+//! Certificates of listeners and pools: what a release needs of them, and what a policy sees of a client's.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use switchback::digest::Digest;
+use switchback::policy::compile::Compiled;
+use switchback::policy::stage::stage;
+use switchback::policy::wasm::{Artifact, Engine, Inputs, compiler};
+use switchback::policy::{Limits, Policy};
+use switchback::proxy::head::Head;
+use switchback::proxy::tls::identity::Identity;
 use switchback::spec::listener::{CertificateSpec, ListenerTlsSpec};
 use switchback::spec::pool::MemberTlsSpec;
 use switchback::spec::{ListenerSpec, Spec};
 use switchback::switch::Refusal;
 use switchback::switch::change::Change;
 use switchback::switch::receipt::Origin;
+use switchback_plugins as plugins;
 
 use crate::certificates::Authority;
 use crate::support::{Host, Member};
@@ -78,4 +89,32 @@ async fn a_release_whose_certificate_is_lost_is_not_resumed_but_the_one_before()
     host.restart().await;
     assert_eq!(host.current(), before);
     host.wait_for_entry("refuse", "shop.key: No such file").await;
+}
+
+#[test]
+fn a_policy_sees_who_the_client_has_proven_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, _) = Authority::new().issue(folder.path(), "alice", &["spiffe://shop/alice"]);
+    let identity = Arc::new(Identity::of(&CertificateDer::from_pem_file(cert).unwrap()));
+    let asked = |clients: &str, identity: Option<&Arc<Identity>>| {
+        let policy = staged(
+            plugins::BY_CERTIFICATE,
+            &format!(r#"{{ "clients": {{ "{clients}": "green" }}, "otherwise": "blue" }}"#),
+        );
+        let head = Head::probe("GET", "/", &[]).with_identity(identity.cloned());
+        let (_, answer) = policy.instance().unwrap().decide(head, Inputs::default());
+        format!("{:?}", answer.unwrap())
+    };
+    for known_as in ["spiffe://shop/alice", "CN=alice", &identity.fingerprint.to_string()] {
+        assert!(asked(known_as, Some(&identity)).contains(known_as));
+        assert!(!asked(known_as, None).contains(known_as));
+    }
+    assert!(!asked("CN=bob", Some(&identity)).contains("bob"));
+}
+
+fn staged(bytes: &[u8], config: &str) -> Policy {
+    let engine = Engine::new(1).unwrap();
+    let artifact = Artifact::load(&engine, &compiler::compile(bytes).unwrap()).unwrap();
+    let compiled = Compiled { name: "web".into(), digest: Digest::of(bytes), artifact };
+    stage(&compiled, config, &["blue".to_owned(), "green".to_owned()], &Limits::default()).unwrap()
 }

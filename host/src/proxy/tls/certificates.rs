@@ -1,11 +1,11 @@
 //! Certificates, and the authorities we believe: one of each for all releases that name its files.
 //!
-//! Known for as long as some release uses them. They follow their files: a renewed certificate is in the next handshake,
-//! and no connection ends for it. What is wrong with a file when a release is made refuses the release; what becomes
-//! wrong later is logged, and the last that was good stays.
+//! Known for as long as some release uses them. They follow their files: a renewed certificate is in the next
+//! handshake, and no connection ends for it. What is wrong with a file when a release is made refuses the release; what
+//! becomes wrong later is logged, and the last that was good stays.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -53,9 +53,9 @@ impl Certificates {
     ///
     /// # Errors
     /// What is wrong with the file.
-    pub fn authorities(&self, file: &PathBuf) -> Result<Arc<Authorities>, TlsError> {
-        let read = || FromFiles::read([file.clone()], believed).map(Authorities).map(Arc::new);
-        self.authorities.get_or_make(file.clone(), read)
+    pub fn authorities(&self, file: &Path) -> Result<Arc<Authorities>, TlsError> {
+        let read = || FromFiles::read([file.to_owned()], believed).map(Authorities).map(Arc::new);
+        self.authorities.get_or_make(file.to_owned(), read)
     }
 
     /// Has the resolver arrange its certificates, now and whenever one of them is read anew.
@@ -136,10 +136,10 @@ fn certified(files: &[PathBuf], contents: &[Vec<u8>]) -> Result<Certified, TlsEr
 }
 
 /// The certificates in a file; never none.
-fn chain(file: &PathBuf, content: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn chain(file: &Path, content: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(content).collect();
-    let chain = chain.map_err(|error| TlsError::Pem(file.clone(), error))?;
-    if chain.is_empty() { Err(TlsError::NoCertificate(file.clone())) } else { Ok(chain) }
+    let chain = chain.map_err(|error| TlsError::Pem(file.to_owned(), error))?;
+    if chain.is_empty() { Err(TlsError::NoCertificate(file.to_owned())) } else { Ok(chain) }
 }
 
 /// Certificate authorities, as their file last was when it was good.

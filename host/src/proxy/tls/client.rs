@@ -83,8 +83,8 @@ fn make(spec: &MemberTlsSpec, protocol: Protocol, certificates: &Certificates) -
         Protocol::Http1 => b"http/1.1".to_vec(),
         Protocol::Http2 => b"h2".to_vec(),
     }];
-    // Connections to members are kept, and seldom made. A resumed session would go on with a member that the authorities
-    // no longer vouch for, and with a certificate of ours that has been replaced.
+    // Connections to members are kept, and seldom made. A resumed session would go on with a member that the
+    // authorities no longer vouch for, and with a certificate of ours that has been replaced.
     config.resumption = Resumption::disabled();
     Ok(config)
 }

@@ -70,7 +70,8 @@ impl<T> FromFiles<T> {
             return false;
         }
         seen.digest = reading.digest;
-        // Between the writes of a certificate and of its key, they do not belong together. The second write is a change as well.
+        // Between the writes of a certificate and of its key, they do not belong together. The second write is a change
+        // as well.
         match (self.make)(&self.files, &reading.contents) {
             Ok(made) => {
                 seen.trouble = None;

@@ -81,7 +81,9 @@ mod tests {
 
     #[test]
     fn names_that_look_like_another_kind_are_left_out() {
-        let certificate = issued("sly", &["spiffe://shop/admin@x", "alice@x y", "a b.example", "fe80::1 "]);
+        let sly =
+            ["spiffe://shop/admin@x", "CN=alice@x", "alice@x y", "a b.example", "fe80::1 ", "CN=alice:x", "..", ":"];
+        let certificate = issued("sly", &sly);
         assert_eq!(Identity::of(&certificate).names, [""; 0]);
     }
 

@@ -64,18 +64,16 @@ impl AlternativeName {
             return None;
         }
         // A text with a NUL or a line's end in it deceives who reads it.
-        let text =
-            || std::str::from_utf8(name.value()).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic()));
-        // Whoever signs for an e-mail address may not look at what it says: it must not be taken for another kind of name.
-        let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
+        let text = std::str::from_utf8(name.value()).ok();
+        let text = || text.filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic()));
+        // Whoever signs for an e-mail address may not look at what it says: each kind keeps to its form, so that none can
+        // be taken for another, or for a subject (`CN=alice`).
         match tag.number().value() {
-            1 => {
-                text().filter(|text| text.contains('@') && !text.contains(':')).map(|text| Self::Email(text.to_owned()))
-            }
-            2 => {
-                text().filter(|text| is_dns(text) && !is_address(text)).map(|text| Self::Dns(text.to_ascii_lowercase()))
-            }
-            6 => text().filter(|text| text.contains(':') && !is_address(text)).map(|text| Self::Uri(text.to_owned())),
+            1 => text()
+                .filter(|text| text.contains('@') && !text.contains([':', '=']))
+                .map(|text| Self::Email(text.into())),
+            2 => text().filter(|text| is_dns(text)).map(|text| Self::Dns(text.to_ascii_lowercase())),
+            6 => text().filter(|text| is_uri(text)).map(|text| Self::Uri(text.into())),
             7 => match *name.value() {
                 [a, b, c, d] => Some(Self::Ip(Ipv4Addr::new(a, b, c, d).into())),
                 ref bytes => <[u8; 16]>::try_from(bytes).ok().map(|bytes| Self::Ip(Ipv6Addr::from(bytes).into())),
@@ -93,8 +91,17 @@ impl AlternativeName {
     }
 }
 
+/// RFC 1123, 2.1, and `_`, which is in use; before it may be a `*.`.
 fn is_dns(text: &str) -> bool {
-    let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let name = text.strip_prefix("*.").unwrap_or(text);
-    !name.is_empty() && name.bytes().all(is_of_a_name)
+    let is_of_a_label = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(is_of_a_label);
+    text.parse::<Ipv4Addr>().is_err() && text.strip_prefix("*.").unwrap_or(text).split('.').all(is_label)
+}
+
+/// RFC 3986, 3.1.
+fn is_uri(text: &str) -> bool {
+    let is_of_a_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(is_of_a_scheme);
+    is_scheme && text.parse::<Ipv6Addr>().is_err()
 }

@@ -51,8 +51,8 @@ fn make(spec: &ListenerTlsSpec, certificates: &Certificates) -> Result<ServerCon
     // What a resumed session needs is in its ticket; a store would be shared between the workers, and grow.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     if knows_clients {
-        // A resumed session carries the certificate that was good when it began. Whoever is no longer believed, or whose
-        // certificate has expired, would stay for as long as it keeps resuming: here every connection is checked.
+        // A resumed session carries the certificate that was good when it began. Whoever is no longer believed, or
+        // whose certificate has expired, would stay for as long as it keeps resuming: here every connection is checked.
         config.send_tls13_tickets = 0;
     } else {
         config.ticketer = rustls::crypto::ring::Ticketer::new().expect("the system has randomness");

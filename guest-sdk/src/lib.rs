@@ -77,7 +77,7 @@ pub use crate::decision::{Decision, Field, Response, Route};
 pub use crate::host::{Load, now, random};
 pub use crate::policy::{NoConfig, Policy};
 pub use crate::pool::Pool;
-pub use crate::request::Request;
+pub use crate::request::{Certificate, Request};
 pub use crate::value::Value;
 
 /// Who answers a policy's questions: the proxy, or natively the test kit. Both offer the same names.

@@ -5,6 +5,17 @@
 
 use crate::{Value, answerer};
 
+/// What a client has proven to be, by a certificate that the proxy has verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The subject, such as `CN=alice,O=Example` (RFC 4514).
+    pub subject: String,
+    /// The subject's alternative names: DNS names in lower case, URIs, e-mail addresses and IP addresses.
+    pub names: Vec<String>,
+    /// SHA-256 of the certificate, as 64 hex digits in lower case.
+    pub fingerprint: String,
+}
+
 /// The request to decide on.
 pub struct Request<'a>(&'a answerer::Request);
 
@@ -81,5 +92,15 @@ impl<'a> Request<'a> {
     /// The name of the vip that asks.
     pub fn vip(&self) -> String {
         self.0.vip()
+    }
+
+    /// The client's certificate; none where it showed none, or where the listener does not ask for one.
+    pub fn client_certificate(&self) -> Option<Certificate> {
+        let certificate = self.0.client_certificate()?;
+        Some(Certificate {
+            subject: certificate.subject,
+            names: certificate.names,
+            fingerprint: certificate.fingerprint,
+        })
     }
 }

@@ -81,6 +81,7 @@ impl App {
         let ground = Arc::new(Ground {
             workers: config.workers,
             members: Members::default(),
+            certificates: Arc::default(),
             counts: Counts::new(config.workers),
         });
 
@@ -95,6 +96,7 @@ impl App {
             .collect::<Result<_, _>>()
             .map_err(StartError::Worker)?;
         drop(shared);
+        let certificates = ground.certificates.clone();
         let switch = Arc::new(Switch::new(current, ground, store.clone(), journal, compiler, workers, &recovered));
 
         let doors = Doors::new(&recovered.seen);
@@ -120,6 +122,7 @@ impl App {
             tokio::spawn(async move { tended.keep_tended().await }),
             tokio::spawn(async move { listening.keep_listening().await }),
             tokio::spawn(keep_journal(switch.clone())),
+            tokio::spawn(certificates.keep_fresh()),
         ];
         Ok(Self { switch, control, config, drain, tasks })
     }

@@ -19,6 +19,7 @@ pub mod decision;
 pub mod instances;
 pub mod pool;
 pub mod member;
+pub mod tls;
 pub mod connector;
 pub mod headers;
 pub mod header_rules;

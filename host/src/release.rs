@@ -15,6 +15,8 @@ use crate::proxy::member::Members;
 use crate::proxy::per_worker::PerWorker;
 use crate::proxy::pool::Pool;
 use crate::proxy::router::{Overlap, Router};
+use crate::proxy::tls::TlsError;
+use crate::proxy::tls::certificates::Certificates;
 use crate::proxy::vip::{Decider, Rung, RungPools, Vip};
 use crate::spec::{DeciderSpec, Spec};
 use crate::telemetry::Counts;
@@ -50,36 +52,56 @@ pub struct Ground {
     pub workers: usize,
     /// Members that are known.
     pub members: Members,
+    /// Certificates that are known.
+    pub certificates: Arc<Certificates>,
     /// Everything that is counted.
     pub counts: Counts,
+}
+
+/// Why a content does not make a release. Names are checked before: see [`Spec::check`].
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// Two vips in one place.
+    #[error(transparent)]
+    Overlap(#[from] Overlap),
+    /// A listener's certificates.
+    #[error("listener `{0}`")]
+    Listener(String, #[source] Box<TlsError>),
+    /// A pool's certificates.
+    #[error("pool `{0}`")]
+    Pool(String, #[source] Box<TlsError>),
 }
 
 impl Release {
     /// Makes a release from its content and its staged policies. `previous` are the policies of the release that it
     /// follows: the second rung of each vip's ladder.
     ///
+    /// Reads files that are not known yet: call it where a disk that hangs is no harm.
+    ///
     /// # Errors
-    /// When two vips claim the same place. Names are checked before: see [`Spec::check`].
+    /// When two vips claim the same place, or a certificate cannot be had.
     pub fn new(
         number: u64,
         spec: Arc<Spec>,
         policies: Policies,
         previous: &Policies,
         ground: &Ground,
-    ) -> Result<Self, Overlap> {
+    ) -> Result<Self, ReleaseError> {
+        let Ground { workers, members, certificates, counts } = ground;
         let pools: BTreeMap<Arc<str>, Arc<Pool>> = spec
             .pools
             .iter()
             .map(|(name, spec)| {
-                let pool = Pool::new(name, spec, &ground.members, &ground.counts, ground.workers);
-                (pool.name.clone(), Arc::new(pool))
+                let pool = Pool::new(name, spec, members, certificates, counts, *workers);
+                let pool = pool.map_err(|error| ReleaseError::Pool(name.clone(), error.into()))?;
+                Ok((pool.name.clone(), Arc::new(pool)))
             })
-            .collect();
+            .collect::<Result<_, ReleaseError>>()?;
         let rung = |policy: &Arc<Policy>| {
             let pools = policy.manifest.pools.iter().map(|name| pools.get(name.as_str()).cloned()).collect();
             Rung { policy: policy.clone(), pools: Arc::new(RungPools(pools)) }
         };
-        let listeners = listeners(&spec);
+        let listeners = listeners(&spec, certificates)?;
         let ids: BTreeMap<&str, Arc<str>> =
             listeners.values().map(|listener| (&*listener.name, listener.id.clone())).collect();
         let mut router = Router::default();
@@ -111,7 +133,7 @@ impl Release {
             }
             vips.insert(runs.name.clone(), runs);
         }
-        let flights = Arc::new(Flights(PerWorker::new(ground.workers, |_| FlightSlot::default())));
+        let flights = Arc::new(Flights(PerWorker::new(*workers, |_| FlightSlot::default())));
         Ok(Self { number, digest: spec.digest(), spec, listeners, router, vips, pools, policies, flights })
     }
 
@@ -131,10 +153,15 @@ impl Release {
 }
 
 /// The listeners that vips name.
-fn listeners(spec: &Spec) -> BTreeMap<Arc<str>, Arc<Listener>> {
+fn listeners(spec: &Spec, certificates: &Certificates) -> Result<BTreeMap<Arc<str>, Arc<Listener>>, ReleaseError> {
     let named: std::collections::BTreeSet<&String> = spec.vips.values().flat_map(|vip| &vip.listen).collect();
-    let listener = |name: &String| Some(Arc::new(Listener::new(name, spec.listener(name)?.into_owned())));
-    named.into_iter().filter_map(listener).map(|listener| (listener.id.clone(), listener)).collect()
+    let named = named.into_iter().filter_map(|name| Some((name, spec.listener(name)?.into_owned())));
+    let listener = |(name, spec): (&String, _)| {
+        let listener = Listener::new(name, spec, certificates);
+        let listener = listener.map_err(|error| ReleaseError::Listener(name.clone(), error.into()))?;
+        Ok((listener.id.clone(), Arc::new(listener)))
+    };
+    named.map(listener).collect()
 }
 
 /// Requests that a release decided and that have not ended, and when it last decided one.

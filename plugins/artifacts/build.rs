@@ -13,6 +13,7 @@ const WASIP2: &str = "wasm32-wasip2";
 /// Folders under `plugins/` and the packages in them.
 const GUESTS: &[(&str, &str)] = &[
     ("block", "policy-block"),
+    ("by-certificate", "policy-by-certificate"),
     ("by-header", "policy-by-header"),
     ("by-path", "policy-by-path"),
     ("canary", "policy-canary"),

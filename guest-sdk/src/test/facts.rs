@@ -2,7 +2,7 @@
 //!
 //! Answers as the proxy does, by the rules in `wit/policy.wit`.
 
-use crate::Field;
+use crate::{Certificate, Field};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
@@ -16,6 +16,7 @@ pub(crate) struct Facts {
     pub(super) client_address: String,
     pub(super) version: String,
     pub(super) vip: String,
+    pub(super) client_certificate: Option<Certificate>,
 }
 
 impl Facts {
@@ -84,6 +85,10 @@ impl Facts {
 
     pub(crate) fn vip(&self) -> String {
         self.vip.clone()
+    }
+
+    pub(crate) fn client_certificate(&self) -> Option<Certificate> {
+        self.client_certificate.clone()
     }
 
     fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {

@@ -1,7 +1,7 @@
 //! Requests for tests: plain ones, changed where it matters.
 
 use super::facts::Facts;
-use crate::Field;
+use crate::{Certificate, Field};
 
 /// A `GET` for a path and, after a `?`, a query.
 pub fn get(target: &str) -> TestRequest {
@@ -11,7 +11,7 @@ pub fn get(target: &str) -> TestRequest {
 /// A request to ask a policy about.
 ///
 /// Unless changed it came over `http` and HTTP/1.1, for `www.example.com`, from 192.0.2.7, to the vip `test`, without
-/// headers.
+/// headers and without a client certificate.
 #[derive(Debug, Clone)]
 pub struct TestRequest(Facts);
 
@@ -32,6 +32,7 @@ impl TestRequest {
             client_address: "192.0.2.7".to_owned(),
             version: "HTTP/1.1".to_owned(),
             vip: "test".to_owned(),
+            client_certificate: None,
         })
     }
 
@@ -80,6 +81,29 @@ impl TestRequest {
     #[must_use]
     pub fn vip(mut self, vip: &str) -> Self {
         vip.clone_into(&mut self.0.vip);
+        self
+    }
+
+    /// Has the client show a certificate, over `https`. Its fingerprint is 64 zeros.
+    #[must_use]
+    pub fn client_certificate(mut self, subject: &str, names: &[&str]) -> Self {
+        self.0.client_certificate = Some(Certificate {
+            subject: subject.to_owned(),
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+            fingerprint: "0".repeat(64),
+        });
+        self.scheme("https")
+    }
+
+    /// Sets the fingerprint of the certificate that the client shows.
+    ///
+    /// # Panics
+    ///
+    /// If it shows none.
+    #[must_use]
+    pub fn fingerprint(mut self, fingerprint: &str) -> Self {
+        let certificate = self.0.client_certificate.as_mut().expect("the client shows a certificate");
+        fingerprint.clone_into(&mut certificate.fingerprint);
         self
     }
 

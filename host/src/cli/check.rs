@@ -1,6 +1,7 @@
 //! `switchback check`
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -55,7 +56,7 @@ async fn check(config: &Config, json: bool) -> anyhow::Result<()> {
         match staged.await {
             Ok(policy) => {
                 builds.push((name.clone(), policy.build.digest));
-                policies.insert(name.as_str().into(), std::sync::Arc::new(policy));
+                policies.insert(name.as_str().into(), Arc::new(policy));
             }
             Err(error) => wrong.push(format!("policy `{name}` {error}")),
         }
@@ -66,7 +67,8 @@ async fn check(config: &Config, json: bool) -> anyhow::Result<()> {
             "name": &*policy.build.name, "digest": policy.build.digest, "description": policy.manifest.description, "pools": policy.manifest.pools,
         }))
         .collect();
-    let ground = Ground { workers: 1, members: Members::default(), counts: Counts::new(1) };
+    let ground =
+        Ground { workers: 1, members: Members::default(), certificates: Arc::default(), counts: Counts::new(1) };
     let release = Change::First { file: config.desired.clone(), builds }.apply(crate::spec::Spec::default());
     let release = release.and_then(|spec| Ok(Release::new(1, spec.into(), policies, &BTreeMap::new(), &ground)?));
     wrong.extend(release.err().map(|error| with_causes(&error)));

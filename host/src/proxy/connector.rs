@@ -60,6 +60,8 @@ pub struct ConnectionKey {
     pub address: Address,
     /// How; see [`Transport::id`].
     pub transport: u64,
+    /// Whether such connections serve one client only, and so are not kept.
+    pub is_private: bool,
 }
 
 struct Idle {
@@ -188,6 +190,10 @@ impl Connector {
                 let stream = connect(&key.address, transport, client, timeout).await?;
                 Ok(MemberConnection::H1(Wire::new(stream, BytesMut::new())))
             }
+            Protocol::Http2 if key.is_private => {
+                let connection = Multiplexed::begin(connect(&key.address, transport, client, timeout).await?);
+                tokio::time::timeout(timeout, connection).await.map_err(|_| timed_out())?.map(MemberConnection::H2)
+            }
             Protocol::Http2 => self.open_shared(key, transport, client, timeout).await.map(MemberConnection::H2),
         }
     }
@@ -243,6 +249,9 @@ impl Connector {
     pub fn give_back(&self, key: &ConnectionKey, exchange: MemberExchange) {
         // Of HTTP/2, the stream ends with the exchange, and the connection was never taken.
         let MemberExchange::H1(exchange) = exchange else { return };
+        if key.is_private {
+            return;
+        }
         let Some(mut wire) = exchange.into_idle() else { return };
         wire.rest();
         let mut idle = self.idle.borrow_mut();

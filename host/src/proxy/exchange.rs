@@ -12,6 +12,9 @@ use tokio::time::Instant;
 use super::error::Error;
 use super::forwarded::{Peer, Scheme};
 use super::listener::Listener;
+#[cfg(test)]
+use super::tls::certificates::Certificates;
+use super::tls::identity::Identity;
 use super::vip::Vip;
 use crate::release::Flights;
 #[cfg(test)]
@@ -29,6 +32,8 @@ pub struct Client {
     pub peer: Peer,
     /// How the connection is secured.
     pub scheme: Scheme,
+    /// What it has proven to be.
+    pub identity: Option<Arc<Identity>>,
     /// The listener it came to.
     pub listener: Arc<Listener>,
 }
@@ -42,13 +47,14 @@ impl Client {
         listener: Arc<Listener>,
     ) -> Self {
         let peer = Peer::new(address.map(|address| address.ip()), &listener.spec);
-        Self { address, local, peer, scheme, listener }
+        Self { address, local, peer, scheme, identity: None, listener }
     }
 
     /// A client for tests.
     #[cfg(test)]
     pub fn somebody() -> Self {
-        let listener = Listener::new("127.0.0.1:80", ListenerSpec::plain("127.0.0.1:80".parse().unwrap()));
+        let listener = ListenerSpec::plain("127.0.0.1:80".parse().unwrap());
+        let listener = Listener::new("127.0.0.1:80", listener, &Certificates::default()).unwrap();
         Self::new("192.0.2.7:5".parse().ok(), None, Scheme::Http, listener.into())
     }
 }

@@ -133,7 +133,7 @@ impl Line<'_> {
         let mut error = Error::NoMember(pool.name.to_string());
         for member in members.take(TRIES_MAX) {
             let member = InUse::begin(member);
-            let key = ConnectionKey { address: member.0.address.clone(), transport: pool.transport.id };
+            let key = pool.transport.key(&member.0.address);
             // A member may close a connection that was idle at the moment we take it. That is nobody's failure: what was
             // not sent is sent again, and what can be repeated without harm is repeated, until a connection is new.
             while let Some(connection) = connector.reuse(&key, pool.transport.protocol) {

@@ -19,7 +19,8 @@ use crate::spec::ListenerSpec;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+/// The certificate that a client has shown (RFC 9440).
+pub const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 
 /// The other end of a connection, as forwarding sees it: made once, before the first request.

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use hyper::header::{COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, VIA};
+use h2::ext::Protocol;
+use hyper::header::{CONNECTION, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE, VIA};
 use hyper::http::request::Parts;
 use hyper::{Method, Uri, Version};
 
@@ -16,6 +17,8 @@ use super::exchange::Client;
 use super::forwarded::{self, Origin, Peer, Scheme};
 use super::headers;
 use super::router::without_port;
+use super::tls::identity::Identity;
+use super::websocket;
 
 /// A request's head, checked.
 pub struct Head {
@@ -32,6 +35,7 @@ pub struct Head {
     upgrade: Option<HeaderValue>,
     takes_trailers: bool,
     vip: Arc<str>,
+    identity: Option<Arc<Identity>>,
 }
 
 /// How often a request may come through here: more is a circle, and not a chain of proxies.
@@ -43,8 +47,19 @@ impl Head {
     /// # Errors
     /// What RFC 9110 and RFC 9112 say must be refused, and what we do not offer.
     pub fn new(mut parts: Parts, client: &Client) -> Result<Self, Malformed> {
+        let tunnel = parts.extensions.remove::<Protocol>();
         if parts.method == Method::CONNECT {
-            return Err(Malformed::Connect);
+            // RFC 8441, 4: with a protocol, it is what HTTP/1 says by GET and Upgrade.
+            let protocol = tunnel.as_ref().ok_or(Malformed::Connect)?.as_str();
+            let protocol = HeaderValue::from_str(protocol).map_err(|_| Malformed::Connect)?;
+            parts.method = Method::GET;
+            if protocol == "websocket" {
+                let mut nonce = [0; 16];
+                getrandom::fill(&mut nonce).expect("the system has randomness");
+                parts.headers.insert(websocket::KEY, websocket::key(nonce));
+            }
+            parts.headers.insert(UPGRADE, protocol);
+            parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         }
         let target = origin_form(&parts)?;
         let authority = lower_case(authority(&parts)?)?;
@@ -66,7 +81,8 @@ impl Head {
         headers::strip_connection_fields(&mut parts.headers);
         parts.headers.insert(HOST, authority.clone());
         let (scheme, peer, vip) = (client.scheme, client.peer.address(), Arc::from(""));
-        Ok(Self { parts, authority, scheme, origin, peer, upgrade, takes_trailers, vip })
+        let identity = client.identity.clone();
+        Ok(Self { parts, authority, scheme, origin, peer, upgrade, takes_trailers, vip, identity })
     }
 
     /// A head as a policy sees it when it is staged.
@@ -93,6 +109,7 @@ impl Head {
             upgrade: None,
             takes_trailers: false,
             vip: Arc::from("probe"),
+            identity: None,
         }
     }
 
@@ -191,6 +208,11 @@ impl Head {
         self.origin.client.or(self.peer)
     }
 
+    /// Who the client has proven to be, by a certificate that was verified.
+    pub fn client_certificate(&self) -> Option<&Identity> {
+        self.identity.as_deref()
+    }
+
     /// The version the client speaks.
     pub fn version(&self) -> &'static str {
         match self.parts.version {
@@ -218,6 +240,10 @@ impl Head {
     /// Writes what the member is told of whom the request speaks for.
     pub fn write_forwarded(&mut self, peer: &Peer) {
         forwarded::write(&mut self.parts.headers, peer, &self.origin, self.scheme, &self.authority);
+        if let Some(identity) = &self.identity {
+            // RFC 9440, 2.2.
+            self.parts.headers.insert(forwarded::CLIENT_CERT, identity.client_cert_field());
+        }
     }
 
     /// What is sent to the member.
@@ -328,7 +354,7 @@ pub fn is_authority(bytes: &[u8]) -> bool {
     let port_is_good = port.is_empty()
         || port.iter().all(u8::is_ascii_digit)
             && std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
-    host_is_good && port_is_good
+    host_is_good && port_is_good && (!host.is_empty() || bytes.is_empty())
 }
 
 fn lower_case(value: HeaderValue) -> Result<HeaderValue, Malformed> {

@@ -41,7 +41,8 @@ pub fn takes_trailers(fields: &HeaderMap) -> bool {
 /// The protocols that a request offers to switch to (RFC 9110, 7.8), where it may and says so in both places.
 pub fn upgrade(parts: &Parts) -> Option<HeaderValue> {
     let offered = parts.headers.get(UPGRADE)?;
-    if parts.version != Version::HTTP_11 || !connection_has(&parts.headers, "upgrade") {
+    // Of HTTP/2, an extended CONNECT was made one.
+    if parts.version == Version::HTTP_10 || !connection_has(&parts.headers, "upgrade") {
         return None;
     }
     // HTTP/2 and TLS are spoken hop by hop: a member that switched to them would talk past us, and past the policy

@@ -14,10 +14,11 @@ use socket2::{Domain, Protocol, Type};
 use tokio::sync::oneshot;
 
 use super::connection;
-use super::exchange::Client;
-use super::forwarded::Scheme;
 use super::leaving::Leaving;
 use super::stream::Plain;
+use super::tls::TlsError;
+use super::tls::certificates::Certificates;
+use super::tls::server::server_config;
 use super::worker::Worker;
 use crate::address::Address;
 use crate::release::Release;
@@ -37,12 +38,18 @@ pub struct Listener {
     pub name: Box<str>,
     /// What is accepted there, and how.
     pub spec: ListenerSpec,
+    /// What its TLS handshakes need; `None` is plain text.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl Listener {
     /// The listener that vips call `name`.
-    pub fn new(name: &str, spec: ListenerSpec) -> Self {
-        Self { id: spec.id(name).into(), name: name.into(), spec }
+    ///
+    /// # Errors
+    /// What is wrong with its certificates.
+    pub fn new(name: &str, spec: ListenerSpec, certificates: &Certificates) -> Result<Self, TlsError> {
+        let tls = spec.tls.as_ref().map(|tls| server_config(tls, certificates)).transpose()?;
+        Ok(Self { id: spec.id(name).into(), name: name.into(), spec, tls })
     }
 }
 
@@ -128,8 +135,7 @@ pub async fn accept(worker: Rc<Worker>, socket: Socket, opened: Arc<Listener>, m
             Ok((stream, peer)) => {
                 // As the current release has it: a switch may have changed what is spoken here.
                 let listener = worker.current.pin().listeners.get(&opened.id).unwrap_or(&opened).clone();
-                let client = Client::new(peer, None, Scheme::Http, listener);
-                tokio::task::spawn_local(connection::serve(worker.clone(), stream, client, leaving.clone()));
+                tokio::task::spawn_local(connection::serve(worker.clone(), stream, peer, listener, leaving.clone()));
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {

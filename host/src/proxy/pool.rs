@@ -10,12 +10,17 @@ use std::{io, slice, vec};
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
+use tokio_rustls::TlsConnector;
 
+use super::connector::ConnectionKey;
 use super::exchange::Client;
 use super::member::{Member, Members};
 use super::per_worker::PerWorker;
 use super::proxy_protocol;
 use super::stream::{Plain, Stream};
+use super::tls::TlsError;
+use super::tls::certificates::Certificates;
+use super::tls::client::PoolTls;
 use crate::address::Address;
 use crate::spec::PoolSpec;
 use crate::spec::pool::{Protocol, ProxyVersion};
@@ -41,19 +46,30 @@ pub struct Pool {
 
 impl Pool {
     /// Makes the pool that `spec` describes, from members that may be known already.
-    pub fn new(name: &str, spec: &PoolSpec, members: &Members, counts: &Counts, workers: usize) -> Self {
+    ///
+    /// # Errors
+    /// What is wrong with its certificates.
+    pub fn new(
+        name: &str,
+        spec: &PoolSpec,
+        members: &Members,
+        certificates: &Certificates,
+        counts: &Counts,
+        workers: usize,
+    ) -> Result<Self, TlsError> {
+        let tls = spec.tls.as_ref().map(|tls| PoolTls::new(tls, spec.protocol, &spec.members, certificates));
         let members: Box<[_]> = spec.members.iter().map(|address| members.at(address)).collect();
         // Workers start at different members, or a switch would send the first requests of all to the same one.
         let turns = PerWorker::new(workers, |worker| AtomicUsize::new(worker * members.len().div_ceil(workers)));
-        Self {
+        Ok(Self {
             name: name.into(),
             members,
             connect_timeout: spec.connect_timeout,
             response_timeout: spec.response_timeout,
-            transport: Arc::new(Transport::new(spec)),
+            transport: Arc::new(Transport::new(spec, tls.transpose()?)),
             counts: counts.pool(name),
             turns,
-        }
+        })
     }
 
     /// The members to try, best first: round-robin, or by `key` where the policy gave one.
@@ -96,27 +112,41 @@ pub struct Transport {
     pub protocol: Protocol,
     /// What connections begin with.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// How they are secured; `None` is plain text.
+    pub tls: Option<PoolTls>,
 }
 
 impl Transport {
-    fn new(spec: &PoolSpec) -> Self {
+    fn new(spec: &PoolSpec, tls: Option<PoolTls>) -> Self {
         let mut hasher = DefaultHasher::new();
-        (spec.protocol, spec.proxy_protocol).hash(&mut hasher);
-        Self { id: hasher.finish(), protocol: spec.protocol, proxy_protocol: spec.proxy_protocol }
+        (spec.protocol, spec.proxy_protocol, &spec.tls).hash(&mut hasher);
+        Self { id: hasher.finish(), protocol: spec.protocol, proxy_protocol: spec.proxy_protocol, tls }
+    }
+
+    /// Which connections to this member are alike.
+    pub fn key(&self, address: &Address) -> ConnectionKey {
+        // A PROXY protocol header speaks for one client.
+        ConnectionKey { address: address.clone(), transport: self.id, is_private: self.proxy_protocol.is_some() }
     }
 
     /// Makes a new connection one that requests can be sent on.
     ///
     /// # Errors
     /// Why it cannot be.
-    #[allow(clippy::unused_async, reason = "TLS waits here")]
-    pub async fn secure(&self, _address: &Address, mut plain: Plain, client: &Client) -> io::Result<Stream> {
+    pub async fn secure(&self, address: &Address, mut plain: Plain, client: &Client) -> io::Result<Stream> {
         if let Some(version) = self.proxy_protocol {
             let mut header = BytesMut::new();
             proxy_protocol::write(version, client.address, client.local, &mut header);
             plain.write_all(&header).await?;
         }
-        Ok(Stream::Plain(plain))
+        let Some(tls) = &self.tls else { return Ok(Stream::Plain(plain)) };
+        let name = tls.server_name(address).ok_or(io::ErrorKind::InvalidInput)?.clone();
+        let stream = TlsConnector::from(tls.config.clone()).connect(name, plain).await?;
+        // RFC 9113, 3.3: over TLS it is agreed on, never assumed.
+        if self.protocol == Protocol::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err(io::Error::other("the member does not speak HTTP/2 (ALPN)"));
+        }
+        Ok(Stream::Tls(Box::new(stream.into())))
     }
 }
 
@@ -146,7 +176,7 @@ mod tests {
     fn pool(members: u16) -> Pool {
         let members = (1..=members).map(|port| std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()).collect();
         let spec = PoolSpec { members, ..PoolSpec::default() };
-        Pool::new("blue", &spec, &Members::default(), &Counts::new(1), 1)
+        Pool::new("blue", &spec, &Members::default(), &Certificates::default(), &Counts::new(1), 1).unwrap()
     }
 
     fn ports(pool: &Pool, key: Option<&[u8]>) -> Vec<u16> {

@@ -44,7 +44,7 @@ pub enum Believe {
 }
 
 /// TLS of a listener.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ListenerTlsSpec {
     /// Chosen by the name that the client asks for (SNI); the first serves those who ask for none that is known.
     pub certificates: Vec<CertificateSpec>,
@@ -69,7 +69,7 @@ pub struct CertificateSpec {
 }
 
 /// Whether clients must show a certificate, where a `client_ca` says which are good.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientCertificate {
     /// The handshake fails without one.
@@ -80,7 +80,7 @@ pub enum ClientCertificate {
 }
 
 /// A version of TLS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TlsVersion {
     /// RFC 5246.
     #[default]

@@ -42,7 +42,7 @@ pub enum Protocol {
 }
 
 /// TLS to members.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MemberTlsSpec {
     /// Who may sign members' certificates, in PEM.
     pub ca: PathBuf,

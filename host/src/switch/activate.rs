@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::change::{Change, ChangeError};
+use super::change::Change;
 use super::receipt::{Origin, Receipt};
 use super::trail::Trail;
 use super::{Refusal, Switch};
 use crate::causes::with_causes;
 use crate::policy::compile::Compiled;
-use crate::release::Release;
 use crate::store::journal::{Kind, Record, Seen};
 
 impl Switch {
@@ -47,8 +46,7 @@ impl Switch {
         }
 
         let policies = self.stage(&spec, Some(&current.spec)).await?;
-        let release = Release::new(number, spec.clone(), policies, &current.policies, &self.ground);
-        let release = Arc::new(release.map_err(ChangeError::from)?);
+        let release = self.make(number, spec.clone(), policies, current.policies.clone()).await?;
         self.open_listeners(&release)?;
         self.warm(&release).await;
 

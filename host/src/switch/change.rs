@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::proxy::router::Overlap;
+use crate::release::ReleaseError;
 use crate::spec::{DeciderSpec, ListenerSpec, PolicySpec, PoolSpec, Spec, SpecError, VipSpec};
 
 /// One step from a release to the next.
@@ -65,9 +65,9 @@ pub enum ChangeError {
     /// A vip names what is not there, or two listeners are in one place.
     #[error(transparent)]
     Spec(#[from] SpecError),
-    /// Two vips in one place.
+    /// What it says cannot be made.
     #[error(transparent)]
-    Overlap(#[from] Overlap),
+    Release(#[from] ReleaseError),
     /// The vip to be changed is not there.
     #[error("vip `{0}` is not defined; there are: {1}")]
     NoSuchVip(String, String),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::change::ChangeError;
 use super::{KEPT_READY, Refusal, Switch};
 use crate::causes::with_causes;
 use crate::policy::admit::{Rejection, readmit, stage_build};
@@ -68,6 +69,20 @@ impl Switch {
         stage_build(compiled, build).await
     }
 
+    /// Makes a release of its parts. Its certificates may be on a disk that hangs: only this change waits for it.
+    pub(super) async fn make(
+        &self,
+        number: u64,
+        spec: Arc<Spec>,
+        policies: Policies,
+        previous: Policies,
+    ) -> Result<Arc<Release>, Refusal> {
+        let ground = self.ground.clone();
+        let make = move || Release::new(number, spec, policies, &previous, &ground);
+        let made = tokio::task::spawn_blocking(make).await.expect("making a release does not panic");
+        Ok(Arc::new(made.map_err(ChangeError::from)?))
+    }
+
     /// Puts an instance of each policy that `release` needs on every worker, beside those of all ready releases.
     ///
     /// Instances are made here, on a thread where a guest may take its time, and handed over: a worker does nothing for
@@ -114,8 +129,7 @@ impl Switch {
             Some(before) => self.policies_of(before).await.unwrap_or_default(),
             None => Policies::new(),
         };
-        let release = Release::new(number, spec.into(), policies, &previous, &self.ground);
-        let release = Arc::new(release.map_err(super::change::ChangeError::from)?);
+        let release = self.make(number, spec.into(), policies, previous).await?;
         self.warm(&release).await;
         self.state().ready.insert(number, release);
         Ok(())

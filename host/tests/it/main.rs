@@ -1,6 +1,7 @@
 //! Switchback through the doors a user has: a whole host on loopback, real members, real policies, real files.
 
 mod support;
+mod certificates;
 
 mod command_line;
 mod config_file;
@@ -11,3 +12,4 @@ mod requests;
 mod restarts;
 mod readme;
 mod switching;
+mod tls;

@@ -13,6 +13,9 @@ macro_rules! guest {
 /// `plugins/block`: answers 403 where any header field holds a blocked text; reads them all.
 pub const BLOCK: &[u8] = guest!("POLICY_BLOCK");
 
+/// `plugins/by-certificate`: chooses a pool by the name in the client's certificate.
+pub const BY_CERTIFICATE: &[u8] = guest!("POLICY_BY_CERTIFICATE");
+
 /// `plugins/by-header`: chooses a pool by a header or cookie value.
 pub const BY_HEADER: &[u8] = guest!("POLICY_BY_HEADER");
 

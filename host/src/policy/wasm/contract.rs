@@ -21,6 +21,7 @@ bindgen!({
     with: { "switchback:policy/types.request": crate::proxy::head::Head },
 });
 
+use self::switchback::policy::types::Certificate;
 pub(in crate::policy) use self::switchback::policy::types::{Field, Response, Route};
 use self::switchback::policy::{host, types};
 
@@ -143,6 +144,15 @@ impl types::HostRequest for Guest {
 
     fn vip(&mut self, _: Resource<Head>) -> String {
         self.asked().vip().to_owned()
+    }
+
+    fn client_certificate(&mut self, _: Resource<Head>) -> Option<Certificate> {
+        let identity = self.asked().client_certificate()?;
+        Some(Certificate {
+            subject: identity.subject.clone(),
+            names: identity.names.clone(),
+            fingerprint: identity.fingerprint.to_string(),
+        })
     }
 
     fn drop(&mut self, _: Resource<Head>) -> wasmtime::Result<()> {

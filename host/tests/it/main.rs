@@ -11,3 +11,4 @@ mod requests;
 mod restarts;
 mod readme;
 mod switching;
+mod wire;

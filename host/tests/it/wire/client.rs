@@ -74,8 +74,13 @@ impl Answer {
     }
 }
 
-/// Holds a conversation.
-pub(super) async fn converse(address: SocketAddr, send: &[Piece], wanted: &Wanted) -> Heard {
+/// Holds a conversation; `between` is what happens elsewhere once all answers are there.
+pub(super) async fn converse(
+    address: SocketAddr,
+    send: &[Piece],
+    wanted: &Wanted,
+    between: impl Future<Output = ()>,
+) -> Heard {
     let stream = TcpStream::connect(address).await.expect("the host listens");
     stream.set_nodelay(true).unwrap();
     let (read, write) = stream.into_split();
@@ -85,6 +90,7 @@ pub(super) async fn converse(address: SocketAddr, send: &[Piece], wanted: &Wante
     let end = Instant::now() + LIMIT;
 
     let mut fault = hearing.until(wanted.heads.len(), end).await.err();
+    between.await;
     let stays = hearing.answers.last().is_some_and(|answer| !answer.says_close(wanted.old));
     let through = fault.is_none() && hearing.end.is_none() && hearing.answers.len() == wanted.heads.len();
     let mut last = None;

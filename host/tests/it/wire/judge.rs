@@ -39,15 +39,14 @@ pub(super) async fn all(cases: Vec<Case>) {
 async fn judge(address: SocketAddr, member: &Recorder, case: &Case, number: usize) -> Result<(), String> {
     member.play(case.member.clone());
     let wanted = Wanted { heads: heads(case), old: old(case), number };
-    let heard = converse(address, &case.send, &wanted).await;
-    member.go_on().await;
+    let heard = converse(address, &case.send, &wanted, member.go_on()).await;
 
     let mut fresh = Vec::new();
     for which in ["a", "b"] {
         let target = format!("/fresh/{number}/{which}");
         let request = format!("GET {target} HTTP/1.1\r\nHost: fresh\r\nConnection: close\r\n\r\n");
         let wanted = Wanted { heads: vec![false], old: false, number };
-        fresh.push((target, converse(address, &[Piece::Bytes(request.into())], &wanted).await));
+        fresh.push((target, converse(address, &[Piece::Bytes(request.into())], &wanted, async {}).await));
     }
     let events = member.events();
     let verdict = fresh_are_good(&fresh, &events).and_then(|()| {
@@ -69,12 +68,13 @@ fn fresh_are_good(fresh: &[(String, Heard)], events: &[Event]) -> Result<(), Str
     if let Some(Event::Invalid(fault)) = events.iter().find(|event| matches!(event, Event::Invalid(_))) {
         return Err(format!("   the member got {fault}\n"));
     }
+    let theirs = |target: &str, heard: &Heard| format!("   and {target} after it:\n{}", heard_shown(heard));
     for (target, heard) in fresh {
         let request = requests(events).find(|request| request.target == *target);
-        let [answer] = &*heard.answers else { return Err(format!("   {target} after it got {heard:?}\n")) };
+        let [answer] = &*heard.answers else { return Err(theirs(target, heard)) };
         let is_its_own = request.is_some_and(|request| answers(answer, request));
         if !is_its_own || !heard.beyond.is_empty() || heard.fault.is_some() || heard.end == End::Hung {
-            return Err(format!("   {target} after it got {heard:?}\n"));
+            return Err(theirs(target, heard));
         }
     }
     Ok(())
@@ -120,9 +120,7 @@ fn first_bytes(case: &Case) -> &[u8] {
 }
 
 fn row_shown(row: &[Turn]) -> String {
-    let mut text = format!("{row:?}");
-    text.truncate(text.char_indices().nth(300).map_or(text.len(), |(at, _)| at));
-    text
+    row.iter().map(ToString::to_string).collect::<Vec<_>>().join(", then ")
 }
 
 fn seen_shown(case: &Case, heard: &Heard, events: &[Event]) -> String {
@@ -132,18 +130,26 @@ fn seen_shown(case: &Case, heard: &Heard, events: &[Event]) -> String {
             let _ = writeln!(text, "   sent {}", shown(bytes));
         }
     }
-    for answer in &heard.answers {
-        let interim: Vec<_> = answer.interim.iter().map(|(status, _)| status).collect();
-        let whole = if answer.whole { "" } else { ", not whole" };
-        let body = shown(&answer.body);
-        let _ = writeln!(text, "   the client got {interim:?} {} {:?} {body}{whole}", answer.status, answer.framing);
-    }
-    let _ = writeln!(text, "   then {:?}, beyond {}, fault {:?}", heard.end, shown(&heard.beyond), heard.fault);
+    text += &heard_shown(heard);
     let begun = events.iter().filter(|event| matches!(event, Event::Begun)).count();
     let seen = requests(events).filter(|request| !request.target.starts_with("/fresh/"));
     for request in seen {
         let _ = writeln!(text, "   the member got {} {} {}", request.method, request.target, shown(&request.body));
     }
     let _ = writeln!(text, "   the member saw {begun} begin, those after it included");
+    text
+}
+
+fn heard_shown(heard: &Heard) -> String {
+    let mut text = String::new();
+    for answer in &heard.answers {
+        let interim: Vec<_> = answer.interim.iter().map(|(status, _)| status).collect();
+        let whole = if answer.whole { "" } else { ", not whole" };
+        let body = shown(&answer.body);
+        let _ = writeln!(text, "   the client got {interim:?} {} {:?} {body}{whole}", answer.status, answer.framing);
+    }
+    let beyond = if heard.beyond.is_empty() { String::new() } else { format!(", beyond {}", shown(&heard.beyond)) };
+    let fault = heard.fault.as_ref().map(|fault| format!(", fault {fault}")).unwrap_or_default();
+    let _ = writeln!(text, "   then {:?}{beyond}{fault}", heard.end);
     text
 }

@@ -103,6 +103,12 @@ impl<const N: usize> From<&[u8; N]> for Script {
     }
 }
 
+impl From<&[u8]> for Script {
+    fn from(bytes: &[u8]) -> Self {
+        says(bytes)
+    }
+}
+
 impl From<Vec<u8>> for Script {
     fn from(bytes: Vec<u8>) -> Self {
         says(bytes)
@@ -233,6 +239,9 @@ impl Connection<'_> {
         let greeting = self.shared.script.lock().unwrap().take_if(|script| script.moment == Moment::Accepted);
         if let Some(script) = greeting {
             self.play(&script).await?;
+            // What it has said is all that is ever said here.
+            while let Ok(Some(_)) = self.next().await {}
+            return Ok(());
         }
         loop {
             let read = match self.next().await {

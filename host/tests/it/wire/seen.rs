@@ -3,9 +3,9 @@
 use super::turn::Then;
 
 /// The one form in which the member gets a request.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Seen {
-    pub(super) method: &'static str,
+    pub(super) method: String,
     pub(super) target: String,
     /// Any of these; nothing is said about it where there are none.
     pub(super) hosts: &'static [&'static str],
@@ -20,7 +20,7 @@ pub(super) struct Seen {
 }
 
 /// The form in which the client gets a member's answer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Gets {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
@@ -33,9 +33,9 @@ pub(super) struct Gets {
 }
 
 /// A request as the member gets it from a client that said `Host: a`.
-pub(super) fn seen(method: &'static str, target: impl Into<String>) -> Seen {
+pub(super) fn seen(method: impl Into<String>, target: impl Into<String>) -> Seen {
     Seen {
-        method,
+        method: method.into(),
         target: target.into(),
         hosts: &["a"],
         body: Vec::new(),

@@ -1,13 +1,15 @@
 //! What may come of a case: alternatives, each one turn after another.
 
+use std::fmt;
+
 use super::seen::{Gets, Seen};
 
 /// All that may come of a case: alternatives, each one turn after another.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Then(pub(super) Vec<Vec<Turn>>);
 
 /// What comes of one request.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Turn {
     /// The member gets this, and the client gets the member's answer to it.
     Served(Seen),
@@ -25,6 +27,8 @@ pub(super) enum Turn {
     Failed(&'static [u16]),
     /// The beginning of an answer with some of this content, and an end that is no end. Likewise.
     Aborted(&'static [u8]),
+    /// The end without an answer, though the member was asked. Likewise.
+    Dropped,
 }
 
 pub(super) fn refused(statuses: &'static [u16]) -> Then {
@@ -50,7 +54,7 @@ pub(super) fn incomplete() -> Then {
 
 /// The member's answer never counts as one, whether or not some of it was on its way.
 pub(super) fn broken(content: &'static [u8]) -> Then {
-    failed().or(Turn::Aborted(content))
+    failed().or(Turn::Aborted(content)).or(Turn::Dropped)
 }
 
 pub(super) fn failed() -> Then {
@@ -87,5 +91,21 @@ impl From<Seen> for Then {
 impl From<Gets> for Then {
     fn from(gets: Gets) -> Self {
         Turn::Relayed(gets).into()
+    }
+}
+
+impl fmt::Display for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Served(seen) => write!(f, "{} {} served", seen.method, seen.target),
+            Self::Refused(statuses) => write!(f, "{statuses:?}, nothing at the member, and the end"),
+            Self::Cut(statuses) => write!(f, "{statuses:?}, nothing whole at the member, and the end"),
+            Self::Closed => write!(f, "the end"),
+            Self::Answered(statuses) => write!(f, "{statuses:?} by us"),
+            Self::Relayed(gets) => write!(f, "{} and its content", gets.status),
+            Self::Failed(statuses) => write!(f, "{statuses:?} in place of the member's answer"),
+            Self::Aborted(_) => write!(f, "an answer that breaks off"),
+            Self::Dropped => write!(f, "no answer, and the end"),
+        }
     }
 }

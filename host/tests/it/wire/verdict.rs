@@ -43,7 +43,7 @@ impl<'a> Evidence<'a> {
             _ => false,
         };
         if !good {
-            return Err(format!("   the request after it on the same connection got {:?}\n", heard.last));
+            return Err("   the request after it on the same connection did not get its own answer\n".into());
         }
         let begun = begun.saturating_sub(after.len() + own.len());
         let after = after.iter().map(|request| request.connection).collect();
@@ -62,7 +62,7 @@ pub(super) fn verdict(row: &[Turn], evidence: &Evidence) -> Judged {
     }
     let (mut answers, mut requests) = (heard.answers.iter(), evidence.requests.iter().copied().peekable());
     for turn in row {
-        let answer = if matches!(turn, Turn::Closed) { None } else { Some(answers.next().ok_or("an answer is missing")?) };
+        let answer = if matches!(turn, Turn::Closed | Turn::Dropped) { None } else { Some(answers.next().ok_or("an answer is missing")?) };
         match (turn, answer) {
             (Turn::Served(expected), Some(answer)) => {
                 served(expected, requests.next().ok_or("the member did not get it")?, answer, evidence)?;
@@ -88,6 +88,7 @@ pub(super) fn verdict(row: &[Turn], evidence: &Evidence) -> Judged {
                     left(&evidence.requests, evidence)?;
                 }
             }
+            (Turn::Dropped, _) => asked_and_left(&mut requests, evidence)?,
             (Turn::Closed, _) | (_, None) => {}
         }
     }
@@ -98,7 +99,7 @@ pub(super) fn verdict(row: &[Turn], evidence: &Evidence) -> Judged {
     let last = row.last().expect("something may come of it");
     let begun_max = usize::from(matches!(last, Turn::Cut(_) | Turn::Closed));
     demand(evidence.played || evidence.begun <= begun_max, "the member saw a beginning")?;
-    let ends = matches!(last, Turn::Refused(_) | Turn::Cut(_) | Turn::Closed | Turn::Aborted(_));
+    let ends = matches!(last, Turn::Refused(_) | Turn::Cut(_) | Turn::Closed | Turn::Aborted(_) | Turn::Dropped);
     demand(!ends || heard.last.is_none(), "the connection goes on")?;
     demand(heard.end != End::Hung, "the connection hangs")
 }
@@ -123,6 +124,8 @@ fn relayed(expected: &Gets, answer: &Answer) -> Judged {
     has_status(answer, &[expected.status])?;
     demand(answer.body == expected.body, &format!("the client got the content {}", shown(&answer.body)))?;
     has_fields(&answer.fields, &expected.with, &expected.without)?;
+    let switched = answer.status != 101 || answer.fields.options().iter().any(|option| option == "upgrade");
+    demand(switched, "a 101 without `Connection: upgrade`")?;
     has_fields(&answer.trailers, &expected.trailers, &[])?;
     demand(answer.trailers.0.len() == expected.trailers.len(), "other trailers than these")?;
     has_interim(answer, expected.interim)

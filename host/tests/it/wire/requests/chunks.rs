@@ -52,8 +52,6 @@ fn sizes() -> Table {
         ("a size with a space inside", b"0 5\r\nhello\r\n0\r\n\r\n"),
         ("a size of 2 to the 64th and five", b"10000000000000005\r\nhello\r\n0\r\n\r\n"),
         ("a size of twenty digits", b"fffffffffffffffffff5\r\nhello\r\n0\r\n\r\n"),
-        ("a size of 2 to the 64th less one", b"ffffffffffffffff\r\nhello\r\n0\r\n\r\n"),
-        ("a size of forty zeros", b"0000000000000000000000000000000000000000\r\n\r\n"),
         ("a size that is a comma apart", b"5,5\r\nhello\r\n0\r\n\r\n"),
     ] {
         table = table.raw(name, chunked(chunks));
@@ -86,6 +84,13 @@ fn ends() -> Table {
         table.steps(name, vec![bytes(chunked(chunks)), Piece::End], incomplete())
     };
     table = table.and("RFC 9112, 8: chunks without the last one are not all", incomplete());
+    table = table
+        .expect("a size of forty zeros", chunked(b"0000000000000000000000000000000000000000\r\n\r\n"), post("").or(cut(&[400])))
+        .steps(
+            "a size of 2 to the 64th less one",
+            vec![bytes(chunked(b"ffffffffffffffff\r\nhello\r\n0\r\n\r\n")), Piece::End],
+            incomplete().or(cut(&[413])),
+        );
     table = unfinished(table, "no chunk where some were said", b"");
     table = unfinished(table, "half a chunk", b"5\r\nhel");
     table = unfinished(table, "no last chunk", b"5\r\nhello\r\n");

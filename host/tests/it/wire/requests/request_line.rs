@@ -77,7 +77,7 @@ fn methods() -> Table {
         .expect(
             "a method of 5,000 letters",
             [&b"A".repeat(5000), &GET[3..]].concat(),
-            refused(&[400, 414, 431, 501]).or(answered(&[400, 405, 501])),
+            refused(&[400, 414, 431, 501]).or(answered(&[400, 405, 501])).or(seen("A".repeat(5000), "/")),
         )
         .and("RFC 9110, 9.3.6: we are no tunnel", refused(&[501, 405]))
         .raw("CONNECT", b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n")

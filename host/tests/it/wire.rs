@@ -11,6 +11,7 @@ mod judge;
 mod verdict;
 mod client;
 mod member;
+mod script;
 mod content;
 mod strict;
 mod requests;

@@ -1,6 +1,6 @@
 //! What a case is: bytes, and what may come of them.
 
-use super::member::Script;
+use super::script::Script;
 use super::turn::Then;
 
 /// One case of the table.
@@ -28,7 +28,6 @@ pub(super) enum Piece {
     /// Says that no more will come; still reads.
     End,
 }
-
 
 /// Writes a table down: a clause with what it demands, then the cases under it.
 pub(super) struct Table {
@@ -85,12 +84,7 @@ impl Table {
     }
 
     /// The same, with an outcome of its own.
-    pub(super) fn answer_expect(
-        self,
-        name: &'static str,
-        script: impl Into<Script>,
-        then: impl Into<Then>,
-    ) -> Self {
+    pub(super) fn answer_expect(self, name: &'static str, script: impl Into<Script>, then: impl Into<Then>) -> Self {
         let send = vec![Piece::Bytes(self.ask.to_vec())];
         self.exchange(name, send, script, then)
     }

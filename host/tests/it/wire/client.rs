@@ -86,7 +86,8 @@ pub(super) async fn converse(
     let (read, write) = stream.into_split();
     let (told, heard) = watch::channel(0);
     let mut writer = tokio::spawn(write_all(write, send.to_vec(), heard));
-    let mut hearing = Hearing { read, told, buffer: Vec::new(), answers: Vec::new(), interim: Vec::new(), end: None, wanted };
+    let mut hearing =
+        Hearing { read, told, buffer: Vec::new(), answers: Vec::new(), interim: Vec::new(), end: None, wanted };
     let end = Instant::now() + LIMIT;
 
     let mut fault = hearing.until(wanted.heads.len(), end).await.err();

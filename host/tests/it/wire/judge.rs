@@ -18,12 +18,8 @@ const FILTER: &str = "SWITCHBACK_WIRE";
 pub(super) async fn all(cases: Vec<Case>) {
     let member = Recorder::start().await;
     // One worker: with two, a fresh request might never meet the connections that a case left behind.
-    let host = Host::with()
-        .workers(1)
-        .pool_at("blue", &[member.address], "")
-        .vip("web", "pool = \"blue\"")
-        .start()
-        .await;
+    let host =
+        Host::with().workers(1).pool_at("blue", &[member.address], "").vip("web", "pool = \"blue\"").start().await;
     let only = std::env::var(FILTER).unwrap_or_default();
     let cases: Vec<_> = cases.iter().filter(|case| case.name.contains(&only) || case.clause.contains(&only)).collect();
     let (mut report, mut failed) = (String::new(), 0);

@@ -11,109 +11,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 
 use super::content::{self, Framing};
+use super::script::{Moment, Script, Step};
 use super::strict::{self, Checked, Fields};
 use crate::support::PATIENCE;
-
-/// What a member says to `/case`, and when.
-#[derive(Clone)]
-pub(super) struct Script {
-    moment: Moment,
-    steps: Vec<Step>,
-    /// Whether it then closes its connection; else it waits for another request.
-    closes: bool,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Moment {
-    /// Somebody connects.
-    Accepted,
-    /// A request's head is there.
-    Head,
-    /// A request is there.
-    Whole,
-}
-
-#[derive(Clone)]
-enum Step {
-    Say(Vec<u8>),
-    Drip(Vec<u8>),
-    /// Reads these bytes, which follow the request.
-    Hear(&'static [u8]),
-    /// Waits until the client has its answer.
-    Later,
-    Reset,
-}
-
-/// Says these bytes, and stays.
-pub(super) fn says(bytes: impl AsRef<[u8]>) -> Script {
-    Script { moment: Moment::Whole, steps: vec![Step::Say(bytes.as_ref().to_vec())], closes: false }
-}
-
-impl Script {
-    pub(super) fn says(mut self, bytes: impl AsRef<[u8]>) -> Self {
-        self.steps.push(Step::Say(bytes.as_ref().to_vec()));
-        self
-    }
-
-    /// Says these bytes one by one.
-    pub(super) fn drips(mut self, bytes: impl AsRef<[u8]>) -> Self {
-        self.steps.push(Step::Drip(bytes.as_ref().to_vec()));
-        self
-    }
-
-    pub(super) fn hears(mut self, bytes: &'static [u8]) -> Self {
-        self.steps.push(Step::Hear(bytes));
-        self
-    }
-
-    /// What follows is done once the client has its answer.
-    pub(super) fn later(mut self) -> Self {
-        self.steps.push(Step::Later);
-        self
-    }
-
-    pub(super) fn closes(mut self) -> Self {
-        self.closes = true;
-        self
-    }
-
-    pub(super) fn resets(mut self) -> Self {
-        self.steps.push(Step::Reset);
-        self.closes()
-    }
-
-    pub(super) fn at_accept(mut self) -> Self {
-        self.moment = Moment::Accepted;
-        self
-    }
-
-    pub(super) fn at_head(mut self) -> Self {
-        self.moment = Moment::Head;
-        self
-    }
-
-    fn waits(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Later))
-    }
-}
-
-impl<const N: usize> From<&[u8; N]> for Script {
-    fn from(bytes: &[u8; N]) -> Self {
-        says(bytes)
-    }
-}
-
-impl From<&[u8]> for Script {
-    fn from(bytes: &[u8]) -> Self {
-        says(bytes)
-    }
-}
-
-impl From<Vec<u8>> for Script {
-    fn from(bytes: Vec<u8>) -> Self {
-        says(bytes)
-    }
-}
 
 /// What a member saw on one of its connections.
 #[derive(Clone, Debug)]
@@ -294,9 +194,14 @@ impl Connection<'_> {
                     self.record(Event::Whole(request.clone()));
                     // Nobody knows yet whether this request gets an answer, so nobody may send another.
                     let ahead = !self.buffer.is_empty() && script.is_none();
-                    return if ahead { Err(strict::fault("more than a request", &self.buffer)) } else { Ok(Some(Read { request, script })) };
+                    return if ahead {
+                        Err(strict::fault("more than a request", &self.buffer))
+                    } else {
+                        Ok(Some(Read { request, script }))
+                    };
                 }
-                let expects = head.fields.joined("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
+                let expects =
+                    head.fields.joined("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
                 if expects && !continued && framing != Framing::Length(0) {
                     continued = true;
                     let _ = self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await;
@@ -315,7 +220,8 @@ impl Connection<'_> {
     /// The answer that tells which request it belongs to.
     async fn answer(&mut self, request: &Request) -> std::io::Result<bool> {
         let body = format!("answer {}", request.serial);
-        let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nX-Serial: {}\r\n\r\n", body.len(), request.serial);
+        let mut answer =
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nX-Serial: {}\r\n\r\n", body.len(), request.serial);
         if request.method != "HEAD" {
             answer += &body;
         }
@@ -341,7 +247,8 @@ impl Connection<'_> {
                     self.buffer.clear();
                 }
                 Step::Later => {
-                    let _ = tokio::time::timeout(PATIENCE, self.shared.later.subscribe().wait_for(|later| *later)).await;
+                    let _ =
+                        tokio::time::timeout(PATIENCE, self.shared.later.subscribe().wait_for(|later| *later)).await;
                 }
                 Step::Reset => socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?,
             }

@@ -54,7 +54,8 @@ impl Fields {
 }
 
 fn field(line: &[u8]) -> Checked<(String, Vec<u8>)> {
-    let colon = line.iter().position(|byte| *byte == b':').ok_or_else(|| fault("a field line without a colon", line))?;
+    let colon =
+        line.iter().position(|byte| *byte == b':').ok_or_else(|| fault("a field line without a colon", line))?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     if !is_token(name) {
         return Err(fault("a field name that is no token", line));
@@ -81,8 +82,11 @@ pub(super) fn line(bytes: &[u8]) -> Checked<Option<(&[u8], usize)>> {
     Ok(Some((line, end + 1)))
 }
 
-/// Lines up to an empty one, and their length with it.
-pub(super) fn lines(bytes: &[u8]) -> Checked<Option<(Vec<&[u8]>, usize)>> {
+/// Lines, and how long they are with the empty one that ends them.
+pub(super) type Lines<'a> = (Vec<&'a [u8]>, usize);
+
+/// Lines up to an empty one.
+pub(super) fn lines(bytes: &[u8]) -> Checked<Option<Lines<'_>>> {
     let (mut lines, mut at) = (Vec::new(), 0);
     while let Some((line, used)) = line(&bytes[at..])? {
         at += used;
@@ -127,7 +131,8 @@ fn request_fields(fields: &Fields) -> Checked<()> {
     if fields.only("te")?.is_some_and(|te| te != b"trailers") {
         return Err("a TE that is not ours".into());
     }
-    if fields.only("upgrade")?.is_some_and(|to| to.to_ascii_lowercase().starts_with(b"h2")) || fields.has("http2-settings")
+    if fields.only("upgrade")?.is_some_and(|to| to.to_ascii_lowercase().starts_with(b"h2"))
+        || fields.has("http2-settings")
     {
         return Err("an upgrade to HTTP/2".into());
     }

@@ -62,7 +62,11 @@ pub(super) fn verdict(row: &[Turn], evidence: &Evidence) -> Judged {
     }
     let (mut answers, mut requests) = (heard.answers.iter(), evidence.requests.iter().copied().peekable());
     for turn in row {
-        let answer = if matches!(turn, Turn::Closed | Turn::Dropped) { None } else { Some(answers.next().ok_or("an answer is missing")?) };
+        let answer = if matches!(turn, Turn::Closed | Turn::Dropped) {
+            None
+        } else {
+            Some(answers.next().ok_or("an answer is missing")?)
+        };
         match (turn, answer) {
             (Turn::Served(expected), Some(answer)) => {
                 served(expected, requests.next().ok_or("the member did not get it")?, answer, evidence)?;

@@ -2,7 +2,7 @@
 
 use crate::wire::answers::{chunked, ok};
 use crate::wire::case::{Case, Piece, Table, bytes, post_with};
-use crate::wire::member::says;
+use crate::wire::script::says;
 use crate::wire::seen::{get, gets};
 use crate::wire::turn::{Turn, answered, broken, failed};
 
@@ -59,7 +59,10 @@ fn bad_chunks() -> Table {
     ] {
         table = table.answer(name, chunked(chunks));
     }
-    table.answer("an answer's trailers of two megabytes", chunked([b"5\r\nhello\r\n0\r\nX-Sum: ", &[b'5'; 2_000_000][..], b"\r\n\r\n"].concat()))
+    table.answer(
+        "an answer's trailers of two megabytes",
+        chunked([b"5\r\nhello\r\n0\r\nX-Sum: ", &[b'5'; 2_000_000][..], b"\r\n\r\n"].concat()),
+    )
 }
 
 fn too_much() -> Table {
@@ -77,9 +80,21 @@ fn too_much() -> Table {
         .answer("a second answer that comes late", says(&whole).later().says(STRAY))
         .answer("a second answer after chunks that comes late", says(&chunks).later().says(STRAY))
         .answer("garbage that comes late", says(&whole).later().says(b"\0"))
-        .answer("a 408 that comes late, and the end", says(&whole).later().says(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").closes())
-        .answer("an interim answer that comes late", says(&whole).later().says(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"))
-        .and("RFC 9112, 6.3: an answer before the request answers nothing", gets(200, "stray").spent().or(failed()).or(answered(&[502])).or(get("/case")))
+        .answer(
+            "a 408 that comes late, and the end",
+            says(&whole)
+                .later()
+                .says(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .closes(),
+        )
+        .answer(
+            "an interim answer that comes late",
+            says(&whole).later().says(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
+        )
+        .and(
+            "RFC 9112, 6.3: an answer before the request answers nothing",
+            gets(200, "stray").spent().or(failed()).or(answered(&[502])).or(get("/case")),
+        )
         .answer("an answer before the request", says(STRAY).at_accept())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::wire::answers::ok;
 use crate::wire::case::{Case, Table};
-use crate::wire::member::says;
+use crate::wire::script::says;
 use crate::wire::seen::gets;
 use crate::wire::turn::failed;
 
@@ -18,7 +18,8 @@ fn with(lines: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 fn malformed() -> Table {
-    let mut table = Table::under("RFC 9112, 5 and RFC 9110, 5.5: 502 for a head that cannot be read one way only", failed());
+    let mut table =
+        Table::under("RFC 9112, 5 and RFC 9110, 5.5: 502 for a head that cannot be read one way only", failed());
     for (name, lines) in [
         ("an answer's line without a colon", &b"X-A"[..]),
         ("an answer's field without a name", b": b"),
@@ -41,8 +42,14 @@ fn malformed() -> Table {
         .answer("an answer's folded line", with(b"X-A: b\r\n c"))
         .answer("an answer's line folded with a tab", with(b"X-A: b\r\n\tc"))
         .answer("an answer's length on a fold", ok(b"X-A: b\r\n Content-Length: 3", b"hello"))
-        .answer("white space before an answer's first field", b"HTTP/1.1 200 OK\r\n X-A: b\r\nContent-Length: 5\r\n\r\nhello")
-        .and("RFC 9112, 5.1: a space before the colon is removed, or the answer is", failed().or(gets(200, "hello").with("x-a", b"b")))
+        .answer(
+            "white space before an answer's first field",
+            b"HTTP/1.1 200 OK\r\n X-A: b\r\nContent-Length: 5\r\n\r\nhello",
+        )
+        .and(
+            "RFC 9112, 5.1: a space before the colon is removed, or the answer is",
+            failed().or(gets(200, "hello").with("x-a", b"b")),
+        )
         .answer("a space before the colon in an answer", with(b"X-A : b"))
         .answer("a tab before the colon in an answer", with(b"X-A\t: b"))
         .and("RFC 9112, 6.3: a length whose name has a space is none, or one", failed())
@@ -69,7 +76,11 @@ fn values() -> Table {
             gets(200, "hello").with("set-cookie", b"a=1; Path=/, b=2"),
         )
         .answer_expect("an answer's entity tag", with(b"ETag: W/\"b\""), gets(200, "hello").with("etag", b"W/\"b\""))
-        .answer_expect("an answer's coding of content", with(b"Content-Encoding: gzip"), gets(200, "hello").with("content-encoding", b"gzip"))
+        .answer_expect(
+            "an answer's coding of content",
+            with(b"Content-Encoding: gzip"),
+            gets(200, "hello").with("content-encoding", b"gzip"),
+        )
         .and("RFC 9110, 6.6.1: the date is the member's, or ours", gets(200, "hello"))
         .answer_expect(
             "an answer's date",
@@ -78,7 +89,10 @@ fn values() -> Table {
         )
         .answer("an answer without a date", with(b"X-A: b"))
         .answer("an answer byte by byte", says(b"").drips(with(b"X-A: b")))
-        .answer("an answer split between CR and LF", says(b"HTTP/1.1 200 OK\r").drips(b"\nContent-Length: 5\r\n\r\nhello"))
+        .answer(
+            "an answer split between CR and LF",
+            says(b"HTTP/1.1 200 OK\r").drips(b"\nContent-Length: 5\r\n\r\nhello"),
+        )
 }
 
 fn long() -> Table {
@@ -87,7 +101,10 @@ fn long() -> Table {
     Table::under("RFC 9110, 5.4: what an answer's head may come to is limited", failed())
         .answer("an answer's field of two megabytes", with(line(2_000_000)))
         .answer("a hundred thousand fields in an answer", with(lines(100_000)))
-        .answer("an answer's status line of two megabytes", format!("HTTP/1.1 200 {}\r\n\r\n", "O".repeat(2_000_000)).into_bytes())
+        .answer(
+            "an answer's status line of two megabytes",
+            format!("HTTP/1.1 200 {}\r\n\r\n", "O".repeat(2_000_000)).into_bytes(),
+        )
         .answer("an answer's head without an end", vec![b'x'; 2_000_000])
         .answer_expect("an answer's field of 8,000 bytes", with(line(8000)), gets(200, "hello"))
         .answer_expect("sixty fields in an answer", with(lines(60)), gets(200, "hello").with("x-59", b"y"))

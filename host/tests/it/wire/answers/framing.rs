@@ -2,7 +2,7 @@
 
 use crate::wire::answers::{chunked, ok};
 use crate::wire::case::{Case, Table};
-use crate::wire::member::says;
+use crate::wire::script::says;
 use crate::wire::seen::gets;
 use crate::wire::turn::failed;
 
@@ -65,10 +65,14 @@ fn bad() -> Table {
     }
     table
         .and("RFC 9112, 6.1: a coding in HTTP/1.0 is faulty framing", failed())
-        .answer("an answer of HTTP/1.0 in chunks", says([b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNKS].concat()).closes())
+        .answer(
+            "an answer of HTTP/1.0 in chunks",
+            says([b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNKS].concat()).closes(),
+        )
         .answer(
             "an answer of HTTP/1.0 in chunks and with a length",
-            says([b"HTTP/1.0 200 OK\r\nContent-Length: 15\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNKS].concat()).closes(),
+            says([b"HTTP/1.0 200 OK\r\nContent-Length: 15\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNKS].concat())
+                .closes(),
         )
 }
 
@@ -79,7 +83,11 @@ fn good() -> Table {
     Table::under("RFC 9112, 6.2: an answer of so many bytes", gets(200, "hello"))
         .answer("an answer with a length", ok(b"Content-Length: 5", b"hello"))
         .answer_expect("an answer with a length of nothing", ok(b"Content-Length: 0", b""), gets(200, ""))
-        .answer_expect("an answer's length with a leading zero", ok(b"Content-Length: 05", b"hello"), gets(200, "hello").or(failed()))
+        .answer_expect(
+            "an answer's length with a leading zero",
+            ok(b"Content-Length: 05", b"hello"),
+            gets(200, "hello").or(failed()),
+        )
         .answer_expect("an answer of a megabyte", ok(b"Content-Length: 1000000", &long), gets(200, &long))
         .and("RFC 9112, 7.1: an answer in chunks", gets(200, "hello"))
         .answer("an answer's chunks", chunked(CHUNKS))
@@ -89,7 +97,10 @@ fn good() -> Table {
         .answer("an answer's chunks byte by byte", says(chunked(b"")).drips(CHUNKS))
         .answer_expect("an answer's no chunks", chunked(b"0\r\n\r\n"), gets(200, ""))
         .answer_expect("an answer in chunks of a megabyte", chunked(long_chunks), gets(200, &long))
-        .and("RFC 9112, 7.1.1: an answer's chunk sizes with white space", failed().or(gets(200, "hello")).or(crate::wire::turn::Turn::Aborted(b"")))
+        .and(
+            "RFC 9112, 7.1.1: an answer's chunk sizes with white space",
+            failed().or(gets(200, "hello")).or(crate::wire::turn::Turn::Aborted(b"")),
+        )
         .answer("a space after an answer's chunk size", chunked(b"5 \r\nhello\r\n0\r\n\r\n"))
         .answer("a bare semicolon in an answer's chunk", chunked(b"5;\r\nhello\r\n0\r\n\r\n"))
         .and(until_close, gets(200, "hello"))
@@ -103,7 +114,10 @@ fn good() -> Table {
             gets(200, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"),
         )
         .answer("an answer of HTTP/1.0 with a length", b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello")
-        .answer("an answer of HTTP/1.0 that is kept", b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello")
+        .answer(
+            "an answer of HTTP/1.0 that is kept",
+            b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello",
+        )
         .and("RFC 9112, 9.3: a member of HTTP/1.0 that does not say so is not kept", gets(200, "hello").spent())
         .answer("an answer of HTTP/1.0 whose connection stays", b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello")
         .answer("an answer with close whose connection stays", ok(b"Content-Length: 5\r\nConnection: close", b"hello"))

@@ -2,7 +2,7 @@
 
 use crate::wire::answers::ok;
 use crate::wire::case::{Case, Piece, Table, bytes};
-use crate::wire::member::says;
+use crate::wire::script::says;
 use crate::wire::seen::{Gets, gets};
 use crate::wire::turn::{Turn, failed};
 
@@ -29,9 +29,16 @@ fn interim() -> Table {
         .answer("hints byte by byte", says(b"").drips(after(HINTS)))
         .answer_expect("hints twice", after(&HINTS.repeat(2)), hello().interim(&[&[103, 103]]))
         .answer_expect("102 Processing", after(b"HTTP/1.1 102 Processing\r\n\r\n"), hello().interim(&[&[102], &[]]))
-        .answer_expect("an interim answer that nobody knows", after(b"HTTP/1.1 199 What\r\n\r\n"), hello().interim(&[&[199], &[]]))
+        .answer_expect(
+            "an interim answer that nobody knows",
+            after(b"HTTP/1.1 199 What\r\n\r\n"),
+            hello().interim(&[&[199], &[]]),
+        )
         .answer_expect("a 100 that nobody expects", after(b"HTTP/1.1 100 Continue\r\n\r\n"), hello().interim(unasked))
-        .answer("hints with fields of their connection", after(b"HTTP/1.1 103 Early Hints\r\nConnection: x-a\r\nX-A: b\r\nKeep-Alive: 5\r\n\r\n"))
+        .answer(
+            "hints with fields of their connection",
+            after(b"HTTP/1.1 103 Early Hints\r\nConnection: x-a\r\nX-A: b\r\nKeep-Alive: 5\r\n\r\n"),
+        )
         .and("RFC 9110, 8.6: an interim answer has no length", failed().or(hello().interim(&[&[103], &[]])))
         .answer("hints with a length of nothing", after(b"HTTP/1.1 103 Early Hints\r\nContent-Length: 0\r\n\r\n"))
         .answer("hints with a length", after(b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n"))
@@ -45,10 +52,18 @@ fn interim() -> Table {
         .answer("hints whose lines end in LF", after(b"HTTP/1.1 103 Early Hints\nLink: </a>\n\n"))
         .answer("interim answers without an end", HINTS.repeat(40_000))
         .ask(b"POST /case HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello")
-        .answer_expect("a 417 to who does not wait", b"HTTP/1.1 417 No\r\nContent-Length: 2\r\n\r\nno", gets(417, "no").interim(unasked))
+        .answer_expect(
+            "a 417 to who does not wait",
+            b"HTTP/1.1 417 No\r\nContent-Length: 2\r\n\r\nno",
+            gets(417, "no").interim(unasked),
+        )
         .exchange(
             "a 413 to who waits",
-            vec![bytes(b"POST /case HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"), Piece::Await, Piece::End],
+            vec![
+                bytes(b"POST /case HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"),
+                Piece::Await,
+                Piece::End,
+            ],
             says(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno").at_head(),
             gets(413, "no").spent(),
         )
@@ -72,7 +87,12 @@ fn upgrades() -> Table {
         .ask(b"GET /case HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
         .answer("a 101 to h2c", b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
         .exchange("a 101 to another protocol", asks[..1].to_vec(), another, failed())
-        .exchange("a 101 to no protocol", asks[..1].to_vec(), b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n", failed().or(Turn::Relayed(gets(101, "").spent())))
+        .exchange(
+            "a 101 to no protocol",
+            asks[..1].to_vec(),
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n",
+            failed().or(Turn::Relayed(gets(101, "").spent())),
+        )
         .and("RFC 9110, 7.8: who asked is switched, and bytes flow both ways", switched("pong"))
         .exchange("a switch", asks.clone(), says(SWITCH).hears(b"ping").says(b"pong").closes(), switched("pong"))
         .exchange(
@@ -82,7 +102,12 @@ fn upgrades() -> Table {
             switched("hello, pong"),
         )
         .exchange("a switch and the end", asks.clone(), says(SWITCH).hears(b"ping").closes(), switched(""))
-        .exchange("a switch that is declined", asks[..1].to_vec(), ok(b"Content-Length: 5", b"hello"), hello().without("upgrade"))
+        .exchange(
+            "a switch that is declined",
+            asks[..1].to_vec(),
+            ok(b"Content-Length: 5", b"hello"),
+            hello().without("upgrade"),
+        )
         .exchange(
             "a switch after hints",
             asks,

@@ -2,7 +2,7 @@
 
 use crate::wire::answers::{chunked, ok};
 use crate::wire::case::{Case, Table};
-use crate::wire::member::says;
+use crate::wire::script::says;
 use crate::wire::seen::gets;
 use crate::wire::turn::{broken, failed};
 
@@ -15,7 +15,10 @@ pub(super) fn cases() -> Vec<Case> {
         .answer("trailers to HTTP/1.0", chunked(b"5\r\nhello\r\n0\r\nX-Sum: 5\r\n\r\n"))
         .answer("content until the end to HTTP/1.0", says(ok(b"X-A: b", b"hello")).closes())
         .and("RFC 9110, 15.2: HTTP/1.0 knows no interim answers", gets(200, "hello"))
-        .answer("hints to HTTP/1.0", [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", &ok(b"Content-Length: 5", b"hello")[..]].concat())
+        .answer(
+            "hints to HTTP/1.0",
+            [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", &ok(b"Content-Length: 5", b"hello")[..]].concat(),
+        )
         .answer("a 100 to HTTP/1.0", [b"HTTP/1.1 100 Continue\r\n\r\n", &chunks[..]].concat())
         .and("RFC 9112, 8: HTTP/1.0 can tell too that an answer is not whole", broken(b"hello"))
         .answer("less than its length to HTTP/1.0", says(ok(b"Content-Length: 10", b"hello")).closes())

@@ -1,30 +1,43 @@
 //! Status lines of members (RFC 9112, 4).
 
 use crate::wire::case::{Case, Table};
-use crate::wire::member::says;
+use crate::wire::script::says;
 use crate::wire::seen::gets;
 use crate::wire::turn::failed;
 
 pub(super) fn cases() -> Vec<Case> {
     let with = |line: &[u8]| [line, b"\r\nContent-Length: 5\r\n\r\nhello"].concat();
-    let mut table = Table::under("RFC 9112, 4: version, space, three digits, space, perhaps a reason", gets(200, "hello"))
-        .answer("a plain answer", with(b"HTTP/1.1 200 OK"))
-        .answer("no reason", with(b"HTTP/1.1 200 "))
-        .answer("a long reason", with(b"HTTP/1.1 200 All is well: we have \"it\" here"))
-        .answer("a reason with bytes above ASCII", with(b"HTTP/1.1 200 \xc3\xa0 la carte"))
-        .answer_expect("no reason and no space", with(b"HTTP/1.1 200"), gets(200, "hello").or(failed()))
-        .answer_expect("a status that nobody knows", with(b"HTTP/1.1 299 Fine"), gets(299, "hello"))
-        .answer_expect("a status of an unknown class", with(b"HTTP/1.1 600 What"), gets(600, "hello").or(failed()))
-        .answer_expect("the highest status", with(b"HTTP/1.1 999 What"), gets(999, "hello").or(failed()))
-        .answer_expect("version 1.2 of a member", with(b"HTTP/1.2 200 OK"), gets(200, "hello").or(failed()))
-        .answer_expect("an empty line first in an answer", with(b"\r\nHTTP/1.1 200 OK"), gets(200, "hello").or(failed()))
-        .and("RFC 9110, 15: statuses are passed on", gets(404, "hello"))
-        .answer("a member's 404", with(b"HTTP/1.1 404 Not Found"))
-        .answer_expect("a member's 500", with(b"HTTP/1.1 500 Oh"), gets(500, "hello"))
-        .answer_expect("a member's 502", with(b"HTTP/1.1 502 Bad"), gets(502, "hello"))
-        .answer_expect("a member's 401", with(b"HTTP/1.1 401 Who\r\nWWW-Authenticate: Basic"), gets(401, "hello").with("www-authenticate", b"Basic"))
-        .answer_expect("a member's redirect", with(b"HTTP/1.1 302 Found\r\nLocation: http://b/c#d"), gets(302, "hello").with("location", b"http://b/c#d"))
-        .and("RFC 9112, 4: 502 for what is no status line", failed());
+    let mut table =
+        Table::under("RFC 9112, 4: version, space, three digits, space, perhaps a reason", gets(200, "hello"))
+            .answer("a plain answer", with(b"HTTP/1.1 200 OK"))
+            .answer("no reason", with(b"HTTP/1.1 200 "))
+            .answer("a long reason", with(b"HTTP/1.1 200 All is well: we have \"it\" here"))
+            .answer("a reason with bytes above ASCII", with(b"HTTP/1.1 200 \xc3\xa0 la carte"))
+            .answer_expect("no reason and no space", with(b"HTTP/1.1 200"), gets(200, "hello").or(failed()))
+            .answer_expect("a status that nobody knows", with(b"HTTP/1.1 299 Fine"), gets(299, "hello"))
+            .answer_expect("a status of an unknown class", with(b"HTTP/1.1 600 What"), gets(600, "hello").or(failed()))
+            .answer_expect("the highest status", with(b"HTTP/1.1 999 What"), gets(999, "hello").or(failed()))
+            .answer_expect("version 1.2 of a member", with(b"HTTP/1.2 200 OK"), gets(200, "hello").or(failed()))
+            .answer_expect(
+                "an empty line first in an answer",
+                with(b"\r\nHTTP/1.1 200 OK"),
+                gets(200, "hello").or(failed()),
+            )
+            .and("RFC 9110, 15: statuses are passed on", gets(404, "hello"))
+            .answer("a member's 404", with(b"HTTP/1.1 404 Not Found"))
+            .answer_expect("a member's 500", with(b"HTTP/1.1 500 Oh"), gets(500, "hello"))
+            .answer_expect("a member's 502", with(b"HTTP/1.1 502 Bad"), gets(502, "hello"))
+            .answer_expect(
+                "a member's 401",
+                with(b"HTTP/1.1 401 Who\r\nWWW-Authenticate: Basic"),
+                gets(401, "hello").with("www-authenticate", b"Basic"),
+            )
+            .answer_expect(
+                "a member's redirect",
+                with(b"HTTP/1.1 302 Found\r\nLocation: http://b/c#d"),
+                gets(302, "hello").with("location", b"http://b/c#d"),
+            )
+            .and("RFC 9112, 4: 502 for what is no status line", failed());
     for (name, line) in [
         ("a status of two digits", &b"HTTP/1.1 20 OK"[..]),
         ("a status of four digits", b"HTTP/1.1 2000 OK"),

@@ -26,7 +26,11 @@ fn good() -> Table {
         .expect("chunks that look like chunks", chunked(b"5\r\n0\r\n\r\n\r\n0\r\n\r\n"), post("0\r\n\r\n"))
         .expect("a chunk of 300,000 bytes", chunked(long), post(vec![b'x'; 300_000]))
         .expect("two thousand chunks", chunked([&small[..], b"0\r\n\r\n"].concat()), post(vec![b'x'; 2000]))
-        .steps("chunks byte by byte", vec![bytes(chunked(b"")), Piece::Drip(b"5\r\nhello\r\n0\r\n\r\n".to_vec())], post("hello"))
+        .steps(
+            "chunks byte by byte",
+            vec![bytes(chunked(b"")), Piece::Drip(b"5\r\nhello\r\n0\r\n\r\n".to_vec())],
+            post("hello"),
+        )
         .expect("a request after chunks", [&hello[..], next].concat(), post("hello").next(get("/2")))
         .expect("a chunk that is a request", chunked([b"1c\r\n", &next[..], b"\r\n0\r\n\r\n"].concat()), post(next))
 }
@@ -80,12 +84,15 @@ fn ends() -> Table {
         let chunks = [chunks, b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
         table = table.raw(name, chunked(chunks));
     }
-    let unfinished = |table: Table, name, chunks: &[u8]| {
-        table.steps(name, vec![bytes(chunked(chunks)), Piece::End], incomplete())
-    };
+    let unfinished =
+        |table: Table, name, chunks: &[u8]| table.steps(name, vec![bytes(chunked(chunks)), Piece::End], incomplete());
     table = table.and("RFC 9112, 8: chunks without the last one are not all", incomplete());
     table = table
-        .expect("a size of forty zeros", chunked(b"0000000000000000000000000000000000000000\r\n\r\n"), post("").or(cut(&[400])))
+        .expect(
+            "a size of forty zeros",
+            chunked(b"0000000000000000000000000000000000000000\r\n\r\n"),
+            post("").or(cut(&[400])),
+        )
         .steps(
             "a size of 2 to the 64th less one",
             vec![bytes(chunked(b"ffffffffffffffff\r\nhello\r\n0\r\n\r\n")), Piece::End],

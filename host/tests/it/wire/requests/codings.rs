@@ -24,8 +24,14 @@ fn ambiguous() -> Table {
         ("a coding and a malformed length", b"Transfer-Encoding: chunked\r\nContent-Length: x"),
         ("a coding and an empty length", b"Transfer-Encoding: chunked\r\nContent-Length:"),
         ("a coding in capitals and a length", b"TRANSFER-ENCODING: CHUNKED\r\nContent-Length: 5"),
-        ("a length that Connection names, and a coding", b"Connection: content-length\r\nContent-Length: 5\r\nTransfer-Encoding: chunked"),
-        ("a coding that Connection names, and a length", b"Connection: transfer-encoding\r\nContent-Length: 5\r\nTransfer-Encoding: chunked"),
+        (
+            "a length that Connection names, and a coding",
+            b"Connection: content-length\r\nContent-Length: 5\r\nTransfer-Encoding: chunked",
+        ),
+        (
+            "a coding that Connection names, and a length",
+            b"Connection: transfer-encoding\r\nContent-Length: 5\r\nTransfer-Encoding: chunked",
+        ),
         ("a space before a coding's colon, and a length", b"Content-Length: 5\r\nTransfer-Encoding : chunked"),
         ("a space before a coding's colon", b"Transfer-Encoding : chunked"),
         ("a folded coding", b"Transfer-Encoding:\r\n chunked"),
@@ -85,10 +91,14 @@ fn codings() -> Table {
     }
     table
         .and("RFC 9112, 6.1: a coding in HTTP/1.0 is faulty framing", refused(&[400]))
-        .raw("chunked in HTTP/1.0", [b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNKS].concat())
+        .raw(
+            "chunked in HTTP/1.0",
+            [b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNKS].concat(),
+        )
         .raw(
             "chunked in HTTP/1.0 that would be kept",
-            [b"POST / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNKS].concat(),
+            [b"POST / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNKS]
+                .concat(),
         )
         .raw(
             "chunked and a length in HTTP/1.0",
@@ -99,11 +109,18 @@ fn codings() -> Table {
         .raw("chunked in capitals", post_with(b"Transfer-Encoding: CHUNKED", HELLO))
         .raw("chunked in mixed case", post_with(b"transfer-ENCODING: cHuNkEd", HELLO))
         .raw("chunked with white space around it", post_with(b"Transfer-Encoding:\t chunked \t", HELLO))
-        .expect("GET with chunks", [&get_with(b"Transfer-Encoding: chunked")[..], HELLO].concat(), get("/").body("hello"))
+        .expect(
+            "GET with chunks",
+            [&get_with(b"Transfer-Encoding: chunked")[..], HELLO].concat(),
+            get("/").body("hello"),
+        )
         .and("RFC 9110, 5.6.1: empty elements of a list", post("hello").or(refused(&[400, 501])))
         .raw("chunked and a comma", post_with(b"Transfer-Encoding: chunked,", HELLO))
         .raw("a comma and chunked", post_with(b"Transfer-Encoding: , chunked", HELLO))
         .and("RFC 9110, 7.6.1: framing is not a connection's option", post("hello").or(refused(&[400])))
-        .raw("Connection names the coding", post_with(b"Connection: transfer-encoding\r\nTransfer-Encoding: chunked", HELLO))
+        .raw(
+            "Connection names the coding",
+            post_with(b"Connection: transfer-encoding\r\nTransfer-Encoding: chunked", HELLO),
+        )
         .raw("Connection names the length", post_with(b"Connection: content-length\r\nContent-Length: 5", b"hello"))
 }

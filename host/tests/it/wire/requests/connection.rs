@@ -25,7 +25,11 @@ fn named() -> Table {
         .field("Connection in odd case", b"cOnNeCtIoN: x-a\r\nX-A: 1")
         .field("a field that is not there", b"Connection: x-a")
         .field("an empty Connection", b"Connection:")
-        .expect("a field that begins like one that is named", get_with(b"Connection: x-a\r\nX-Ab: 1"), get("/").with("x-ab", b"1"))
+        .expect(
+            "a field that begins like one that is named",
+            get_with(b"Connection: x-a\r\nX-Ab: 1"),
+            get("/").with("x-ab", b"1"),
+        )
         .and("RFC 9110, 7.6.1: what is for all recipients cannot be named away", get("/").or(refused(&[400])))
         .field("Connection names Host", b"Connection: host")
         .expect(
@@ -66,7 +70,10 @@ fn persistence() -> Table {
         .field("close on a second line", b"Connection: x-a\r\nConnection: close")
         .field("close beside keep-alive", b"Connection: close, keep-alive")
         .field("keep-alive beside close", b"Connection: keep-alive, close")
-        .raw("requests after close are nobody's", [&get_with(b"Connection: close")[..], &get_with(b"X-A: b")[..]].concat())
+        .raw(
+            "requests after close are nobody's",
+            [&get_with(b"Connection: close")[..], &get_with(b"X-A: b")[..]].concat(),
+        )
         .raw("garbage after close is nobody's", [&get_with(b"Connection: close")[..], b"garbage\r\n\r\n"].concat())
         .and("RFC 9112, 9.3: HTTP/1.1 goes on by itself", get("/").staying())
         .field("no Connection", b"X-A: b")

@@ -80,7 +80,10 @@ fn values() -> Table {
         .and("RFC 6265, 5.4: one Cookie for who asks one question", get("/").with("cookie", b"a=1; b=2; c=3"))
         .field("a cookie line", b"Cookie: a=1; b=2; c=3")
         .field("several cookie lines", b"Cookie: a=1\r\nCookie: b=2; c=3")
-        .and("RFC 7239, 8.1: what a stranger says of others is not believed", get("/").with("x-forwarded-for", b"127.0.0.1"))
+        .and(
+            "RFC 7239, 8.1: what a stranger says of others is not believed",
+            get("/").with("x-forwarded-for", b"127.0.0.1"),
+        )
         .field("a forwarded address", b"X-Forwarded-For: 6.6.6.6")
         .field("two forwarded addresses", b"X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 7.7.7.7")
 }

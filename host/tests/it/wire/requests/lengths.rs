@@ -86,28 +86,55 @@ fn contents() -> Table {
             b"DELETE /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
             seen("DELETE", "/x").body("hello"),
         )
-        .raw("a length beside a field that looks like a coding", five(b"Content-Length: 5\r\nX-Transfer-Encoding: chunked"))
+        .raw(
+            "a length beside a field that looks like a coding",
+            five(b"Content-Length: 5\r\nX-Transfer-Encoding: chunked"),
+        )
         .expect(
             "a length beside a coding spelt with a low line",
             five(b"Content-Length: 5\r\nTransfer_Encoding: chunked"),
             post("hello").or(refused(&[400])),
         )
         .expect("content of every byte", post_with(b"Content-Length: 256", every_byte()), post(every_byte()))
-        .expect("content of 300,000 bytes", post_with(b"Content-Length: 300000", vec![b'x'; 300_000]), post(vec![b'x'; 300_000]))
-        .steps("content byte by byte", vec![bytes(post_with(b"Content-Length: 5", b"")), Piece::Drip(b"hello".to_vec())], post("hello"))
+        .expect(
+            "content of 300,000 bytes",
+            post_with(b"Content-Length: 300000", vec![b'x'; 300_000]),
+            post(vec![b'x'; 300_000]),
+        )
+        .steps(
+            "content byte by byte",
+            vec![bytes(post_with(b"Content-Length: 5", b"")), Piece::Drip(b"hello".to_vec())],
+            post("hello"),
+        )
         .and("RFC 9112, 6.3: what follows is another message", post("hello").next(get("/2")))
         .raw("a request after content", [&five(b"Content-Length: 5"), &next[..]].concat())
-        .expect("an empty line after content", [&five(b"Content-Length: 5"), &b"\r\n"[..], next].concat(), post("hello").next(get("/2")))
         .expect(
-            "content that is a request",
-            post_with(b"Content-Length: 28", next),
-            post(next),
+            "an empty line after content",
+            [&five(b"Content-Length: 5"), &b"\r\n"[..], next].concat(),
+            post("hello").next(get("/2")),
         )
-        .expect("more content than was said", post_with(b"Content-Length: 5", b"hello, you\r\n\r\n"), post("hello").next(refused(&[400])))
-        .expect("content after a GET that has none", [&get_with(b"X-A: b")[..], b"hello\r\n\r\n"].concat(), get("/").next(refused(&[400])))
+        .expect("content that is a request", post_with(b"Content-Length: 28", next), post(next))
+        .expect(
+            "more content than was said",
+            post_with(b"Content-Length: 5", b"hello, you\r\n\r\n"),
+            post("hello").next(refused(&[400])),
+        )
+        .expect(
+            "content after a GET that has none",
+            [&get_with(b"X-A: b")[..], b"hello\r\n\r\n"].concat(),
+            get("/").next(refused(&[400])),
+        )
         .and("RFC 9112, 8: less content than was said", incomplete())
-        .steps("less content than was said", vec![bytes(post_with(b"Content-Length: 10", b"hello")), Piece::End], incomplete())
-        .steps("no content where some was said", vec![bytes(post_with(b"Content-Length: 10", b"")), Piece::End], incomplete())
+        .steps(
+            "less content than was said",
+            vec![bytes(post_with(b"Content-Length: 10", b"hello")), Piece::End],
+            incomplete(),
+        )
+        .steps(
+            "no content where some was said",
+            vec![bytes(post_with(b"Content-Length: 10", b"")), Piece::End],
+            incomplete(),
+        )
         .steps(
             "less content than the highest length there is",
             vec![bytes(post_with(b"Content-Length: 9223372036854775807", b"hello")), Piece::End],

@@ -12,10 +12,18 @@ pub(super) fn cases() -> Vec<Case> {
         .raw("OPTIONS with no forwards left", ask("OPTIONS", "/", "Max-Forwards: 0\r\n"))
         .raw("OPTIONS of the server with no forwards left", ask("OPTIONS", "*", "Max-Forwards: 0\r\n"))
         .expect("TRACE with no forwards left", ask("TRACE", "/", "Max-Forwards: 0\r\n"), answered(&[200]))
-        .expect("TRACE with many zeros of forwards left", ask("TRACE", "/", "Max-Forwards: 000\r\n"), answered(&[200, 400]).or(refused(&[400])))
+        .expect(
+            "TRACE with many zeros of forwards left",
+            ask("TRACE", "/", "Max-Forwards: 000\r\n"),
+            answered(&[200, 400]).or(refused(&[400])),
+        )
         .and("RFC 9110, 7.6.2: who forwards takes one off", left("OPTIONS", "/", b"0"))
         .raw("OPTIONS with one forward left", ask("OPTIONS", "/", "Max-Forwards: 1\r\n"))
-        .expect("OPTIONS with ten forwards left", ask("OPTIONS", "/", "Max-Forwards: 10\r\n"), left("OPTIONS", "/", b"9"))
+        .expect(
+            "OPTIONS with ten forwards left",
+            ask("OPTIONS", "/", "Max-Forwards: 10\r\n"),
+            left("OPTIONS", "/", b"9"),
+        )
         .expect("TRACE with five forwards left", ask("TRACE", "/x", "Max-Forwards: 5\r\n"), left("TRACE", "/x", b"4"))
         .expect("TRACE with any number of forwards", ask("TRACE", "/", ""), seen("TRACE", "/").without("max-forwards"))
         .and("RFC 9110, 7.6.2: other methods have nothing to do with it", left("GET", "/", b"0"))
@@ -31,7 +39,14 @@ pub(super) fn cases() -> Vec<Case> {
         .and("RFC 9110, 9.3.8: TRACE has no content", refused(&[400]))
         .raw("TRACE with content", ask("TRACE", "/", "Content-Length: 5\r\n") + "hello")
         .raw("TRACE with chunks", ask("TRACE", "/", "Transfer-Encoding: chunked\r\n") + "5\r\nhello\r\n0\r\n\r\n")
-        .raw("TRACE with content and no forwards left", ask("TRACE", "/", "Max-Forwards: 0\r\nContent-Length: 5\r\n") + "hello")
-        .expect("OPTIONS with content and no forwards left", ask("OPTIONS", "/", "Max-Forwards: 0\r\nContent-Length: 5\r\n") + "hello", answered(&[200, 204]))
+        .raw(
+            "TRACE with content and no forwards left",
+            ask("TRACE", "/", "Max-Forwards: 0\r\nContent-Length: 5\r\n") + "hello",
+        )
+        .expect(
+            "OPTIONS with content and no forwards left",
+            ask("OPTIONS", "/", "Max-Forwards: 0\r\nContent-Length: 5\r\n") + "hello",
+            answered(&[200, 204]),
+        )
         .cases()
 }

@@ -20,8 +20,16 @@ pub(super) fn cases() -> Vec<Case> {
         .raw("an empty line between two requests", [&one[..], b"\r\n", &two].concat())
         .expect("three requests", [&one[..], &two, &three].concat(), both.clone().next(get("/3")))
         .expect("fifty requests", many(50), all(50))
-        .expect("content between requests", [&one[..], content, &two].concat(), get("/1").next(post("hello")).next(get("/2")))
-        .expect("chunks between requests", [&one[..], chunks, &two].concat(), get("/1").next(post("hello")).next(get("/2")))
+        .expect(
+            "content between requests",
+            [&one[..], content, &two].concat(),
+            get("/1").next(post("hello")).next(get("/2")),
+        )
+        .expect(
+            "chunks between requests",
+            [&one[..], chunks, &two].concat(),
+            get("/1").next(post("hello")).next(get("/2")),
+        )
         .expect(
             "HEAD between requests",
             [&one[..], b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", &two].concat(),
@@ -46,14 +54,22 @@ pub(super) fn cases() -> Vec<Case> {
             "close in the second of three requests",
             [&one[..], b"GET /2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", &three].concat(),
         )
-        .and("RFC 9112, 9.3.2 and 2.2: what is bad ends it, and what came before has its answer", get("/1").next(refused(&[400])))
+        .and(
+            "RFC 9112, 9.3.2 and 2.2: what is bad ends it, and what came before has its answer",
+            get("/1").next(refused(&[400])),
+        )
         .raw("garbage after a request", [&one[..], b"garbage\r\n\r\n"].concat())
         .raw("a request without Host between two", [&one[..], b"GET /2 HTTP/1.1\r\n\r\n", &three].concat())
         .raw("a request that begins with a space", [&one[..], b" ", &two].concat())
         .raw("a request that begins with NUL", [&one[..], b"\0", &two].concat())
         .raw(
             "a length beside a coding in the second request",
-            [&one[..], b"POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", &three].concat(),
+            [
+                &one[..],
+                b"POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                &three,
+            ]
+            .concat(),
         )
         .expect(
             "bad chunks in the second request",

@@ -61,7 +61,11 @@ fn methods() -> Table {
         .raw("a method with a byte above ASCII", b"G\xcbT / HTTP/1.1\r\nHost: a\r\n\r\n")
         .and("RFC 9110, 9.1: methods are case-sensitive, and others than the known ones exist", seen("get", "/"))
         .raw("get in lower case is another method", b"get / HTTP/1.1\r\nHost: a\r\n\r\n")
-        .expect("head in lower case has an answer with content", b"head / HTTP/1.1\r\nHost: a\r\n\r\n", seen("head", "/"))
+        .expect(
+            "head in lower case has an answer with content",
+            b"head / HTTP/1.1\r\nHost: a\r\n\r\n",
+            seen("head", "/"),
+        )
         .expect("a method nobody knows", b"BREW /pot HTTP/1.1\r\nHost: a\r\n\r\n", seen("BREW", "/pot"))
         .expect("a method with a hyphen", b"M-SEARCH / HTTP/1.1\r\nHost: a\r\n\r\n", seen("M-SEARCH", "/"))
         .expect(

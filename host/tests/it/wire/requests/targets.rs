@@ -42,7 +42,8 @@ fn no_targets() -> Table {
 
 fn origin_forms() -> Table {
     let kept = |table: Table, name, target: &str| table.expect(name, to(target), get(target));
-    let kept_or_refused = |table: Table, name, target: &str| table.expect(name, to(target), get(target).or(refused(&[400])));
+    let kept_or_refused =
+        |table: Table, name, target: &str| table.expect(name, to(target), get(target).or(refused(&[400])));
     let mut table = Table::under("RFC 9110, 7.7: a target's path and query are passed on as they are", get("/"));
     for (name, target) in [
         ("a path that begins with two slashes", "//evil/path"),
@@ -88,9 +89,21 @@ fn absolute_forms() -> Table {
         .expect("the default port in the target", with("http://a:80/x", "a"), get("/x").hosts(&["a", "a:80"]))
         .expect("the default port in Host", with("http://a/x", "a:80"), get("/x").hosts(&["a", "a:80"]))
         .expect("an absolute target with an IPv6 address", with("http://[::1]/x", "[::1]"), get("/x").hosts(&["[::1]"]))
-        .expect("an empty port in the target", with("http://a:/x", "a"), get("/x").hosts(&["a", "a:"]).or(refused(&[400])))
-        .expect("an encoded letter in the authority", with("http://%61/x", "%61"), get("/x").hosts(&["a", "%61"]).or(refused(&[400])))
-        .expect("https at a plain port", with("https://a/x", "a"), get("/x").or(refused(&[400, 421])).or(answered(&[421])))
+        .expect(
+            "an empty port in the target",
+            with("http://a:/x", "a"),
+            get("/x").hosts(&["a", "a:"]).or(refused(&[400])),
+        )
+        .expect(
+            "an encoded letter in the authority",
+            with("http://%61/x", "%61"),
+            get("/x").hosts(&["a", "%61"]).or(refused(&[400])),
+        )
+        .expect(
+            "https at a plain port",
+            with("https://a/x", "a"),
+            get("/x").or(refused(&[400, 421])).or(answered(&[421])),
+        )
         .and("RFC 9112, 3.2: Host and the target must say the same", refused(&[400]))
         .raw("another Host than the target's", with("http://a/x", "b"))
         .raw("another port in Host than in the target", with("http://a/x", "a:81"))
@@ -127,7 +140,11 @@ fn asterisks() -> Table {
         .and("RFC 9110, 9.3.7: OPTIONS of one resource", seen("OPTIONS", "/"))
         .raw("OPTIONS with a path", b"OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n")
         .raw("OPTIONS with an absolute target and a path", b"OPTIONS http://a/ HTTP/1.1\r\nHost: a\r\n\r\n")
-        .expect("OPTIONS with content", b"OPTIONS / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi", seen("OPTIONS", "/").body("hi"))
+        .expect(
+            "OPTIONS with content",
+            b"OPTIONS / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi",
+            seen("OPTIONS", "/").body("hi"),
+        )
         .and("RFC 9112, 3.2: Host is there whatever the target", refused(&[400]))
         .raw("OPTIONS with an asterisk and no Host", b"OPTIONS * HTTP/1.1\r\n\r\n")
 }

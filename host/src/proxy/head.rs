@@ -81,8 +81,8 @@ impl Head {
         headers::strip_connection_fields(&mut parts.headers);
         parts.headers.insert(HOST, authority.clone());
         let (scheme, peer, vip) = (client.scheme, client.peer.address(), Arc::from(""));
-        let identity = client.identity.clone();
-        Ok(Self { parts, authority, scheme, origin, peer, upgrade, takes_trailers, vip, identity })
+        let head = Self { parts, authority, scheme, origin, peer, upgrade, takes_trailers, vip, identity: None };
+        Ok(head.with_identity(client.identity.clone()))
     }
 
     /// A head as a policy sees it when it is staged.
@@ -211,6 +211,12 @@ impl Head {
     /// Who the client has proven to be, by a certificate that was verified.
     pub fn client_certificate(&self) -> Option<&Identity> {
         self.identity.as_deref()
+    }
+
+    /// The same head, from a client that has proven to be this one.
+    #[must_use]
+    pub fn with_identity(self, identity: Option<Arc<Identity>>) -> Self {
+        Self { identity, ..self }
     }
 
     /// The version the client speaks.

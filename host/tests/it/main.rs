@@ -12,4 +12,8 @@ mod requests;
 mod restarts;
 mod readme;
 mod switching;
+<<<<<<< HEAD
 mod tls;
+=======
+mod wire;
+>>>>>>> h1cases

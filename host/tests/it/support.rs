@@ -53,12 +53,13 @@ pub(crate) struct Setup {
     vips: String,
     extra: String,
     policies: Vec<(String, Vec<u8>)>,
+    workers: usize,
 }
 
 impl Host {
     /// A host to be described further. Without `vip`, one vip `web` serves everything.
     pub(crate) fn with() -> Setup {
-        Setup { pools: Vec::new(), vips: String::new(), extra: String::new(), policies: Vec::new() }
+        Setup { pools: Vec::new(), vips: String::new(), extra: String::new(), policies: Vec::new(), workers: 2 }
     }
 
     pub(crate) fn config_path(&self) -> PathBuf {
@@ -179,6 +180,12 @@ impl Setup {
         self
     }
 
+    /// Another number of workers than two.
+    pub(crate) fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
     /// Any other part of the configuration file.
     pub(crate) fn config(mut self, text: &str) -> Self {
         let _ = writeln!(self.extra, "{text}");
@@ -191,7 +198,8 @@ impl Setup {
     }
 
     pub(crate) fn config_text(&self) -> String {
-        let mut text = String::from("workers = 2\ndrain = \"10s\"\n[control]\nlisten = \"127.0.0.1:0\"\n");
+        let mut text = format!("workers = {}\n", self.workers);
+        text += "drain = \"10s\"\n[control]\nlisten = \"127.0.0.1:0\"\n";
         for (name, members, rest) in &self.pools {
             let members: Vec<_> = members.iter().map(|member| format!("\"{member}\"")).collect();
             let _ = write!(text, "[pools.{name}]\nmembers = [{}]\n{rest}\n", members.join(", "));

@@ -12,8 +12,5 @@ mod requests;
 mod restarts;
 mod readme;
 mod switching;
-<<<<<<< HEAD
 mod tls;
-=======
 mod wire;
->>>>>>> h1cases

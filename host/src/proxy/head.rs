@@ -50,7 +50,10 @@ impl Head {
         let tunnel = parts.extensions.remove::<Protocol>();
         if parts.method == Method::CONNECT {
             // RFC 8441, 4: with a protocol, it is what HTTP/1 says by GET and Upgrade.
-            let protocol = tunnel.as_ref().ok_or(Malformed::Connect)?.as_str();
+            let protocol = tunnel.as_ref().map_or("", Protocol::as_str);
+            if !is_token(protocol) {
+                return Err(Malformed::Connect);
+            }
             let protocol = HeaderValue::from_str(protocol).map_err(|_| Malformed::Connect)?;
             parts.method = Method::GET;
             if protocol == "websocket" {
@@ -355,12 +358,24 @@ pub fn is_authority(bytes: &[u8]) -> bool {
     let inner = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]"));
     let host_is_good = match inner {
         Some(literal) => std::str::from_utf8(literal).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok()),
-        None => host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte)),
+        None => is_name(host),
     };
     let port_is_good = port.is_empty()
         || port.iter().all(u8::is_ascii_digit)
             && std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
     host_is_good && port_is_good && (!host.is_empty() || bytes.is_empty())
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// `reg-name` (RFC 3986, 3.2.2), without the comma, which may as well stand between two of them.
+fn is_name(host: &[u8]) -> bool {
+    let is_good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte);
+    let mut escapes = host.split(|byte| *byte == b'%').skip(1);
+    let is_escape = |after: &[u8]| after.get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    host.iter().all(is_good) && escapes.all(is_escape)
 }
 
 fn lower_case(value: HeaderValue) -> Result<HeaderValue, Malformed> {

@@ -2,7 +2,8 @@
 //! are added.
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap,
+    HeaderName, HeaderValue, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode, Version};
@@ -16,6 +17,8 @@ use crate::policy::answer::Route;
 
 /// Names the exchange, to the member and in our own answers.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Means something only beside `Upgrade: h2c`, which is not passed on.
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -137,6 +140,11 @@ pub fn connection_has(fields: &HeaderMap, option: &str) -> bool {
     options.any(|named| named.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
 }
 
+/// Fields that a sender has no business naming in `Connection` (RFC 9110, 7.6.1): without them, the message would mean
+/// something else, and whoever named them would have chosen what.
+const FOR_ALL: [HeaderName; 8] =
+    [HOST, CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, AUTHORIZATION, COOKIE, RANGE, CACHE_CONTROL];
+
 /// Removes the fields that belong to one connection (RFC 9110, 7.6.1), and all that `Connection` names.
 pub fn strip_connection_fields(fields: &mut HeaderMap) {
     if fields.contains_key(CONNECTION) {
@@ -145,15 +153,14 @@ pub fn strip_connection_fields(fields: &mut HeaderMap) {
             .iter()
             .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
             .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            // A sender has no business naming these; dropping them would change what the message means.
-            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+            .filter(|name| !FOR_ALL.contains(name))
             .collect();
         fields.remove(CONNECTION);
         for name in named {
             fields.remove(name);
         }
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS, TE, TRANSFER_ENCODING, UPGRADE] {
         fields.remove(name);
     }
 }

@@ -7,6 +7,7 @@ mod command_line;
 mod config_file;
 mod control_api;
 mod folder;
+mod frames;
 mod policies;
 mod requests;
 mod restarts;

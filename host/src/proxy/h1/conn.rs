@@ -250,6 +250,8 @@ impl Conn {
     }
 
     fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, ClientFault> {
+        // It did not wait, or it was told to go on.
+        self.awaits_continue = false;
         self.body_bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
         match self.body_bytes_max {
             Some(max) if self.body_bytes > max => Err(ClientFault::TooLarge(max)),

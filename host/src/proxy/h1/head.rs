@@ -163,6 +163,10 @@ pub fn request(head: &Bytes, lines: &Lines) -> Result<RequestHead, BadHead> {
     let first = memchr(b' ', line).ok_or(BadHead::RequestLine)?;
     let second = first + 1 + memchr(b' ', &line[first + 1..]).ok_or(BadHead::RequestLine)?;
     let method = Method::from_bytes(&line[..first]).map_err(|_| BadHead::RequestLine)?;
+    if method == "PRI" {
+        // RFC 9113, 11.6: no request has it, so that none looks like HTTP/2.
+        return Err(BadHead::RequestLine);
+    }
     let version = request_version(&line[second + 1..])?;
     let target = &line[first + 1..second];
     if target.is_empty() {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::Frame;
-use hyper::header::TRANSFER_ENCODING;
+use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use tokio::time::Instant;
@@ -111,11 +111,18 @@ impl MemberFault {
 impl Exchange {
     /// Begins with a request whose fields are as the member shall get them, but for those that frame its content.
     pub fn begin(mut wire: Wire, parts: &Parts, body: RequestBody) -> Self {
-        let length = body.length();
+        let wants_upgrade = headers::connection_has(&parts.headers, "upgrade");
+        // The content of an upgraded connection begins when the member has switched.
+        let length = if wants_upgrade { Some(0) } else { body.length() };
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let output = wire.output();
         encoder::request_line(output, &parts.method, target);
-        encoder::fields(output, &parts.headers);
+        for (name, value) in &parts.headers {
+            // Written anew, from what is known of the content.
+            if *name != CONTENT_LENGTH {
+                encoder::field(output, name, value);
+            }
+        }
         let encoder = match length {
             // RFC 9110, 8.6: a method that gives content a meaning says that there is none.
             Some(0) if !matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) => Encoder::Length(0),
@@ -132,10 +139,10 @@ impl Exchange {
         Self {
             wire,
             method: parts.method.clone(),
-            wants_upgrade: headers::connection_has(&parts.headers, "upgrade"),
+            wants_upgrade,
             body,
             body_begun: false,
-            body_ended: false,
+            body_ended: wants_upgrade,
             encoder,
             sending: Sending::Head,
             moved: Instant::now(),
@@ -166,6 +173,8 @@ impl Exchange {
                     }
                     let mut fields = head.fields;
                     headers::strip_connection_fields(&mut fields);
+                    // RFC 9110, 8.6.
+                    fields.remove(CONTENT_LENGTH);
                     asker.interim(head.status, &fields);
                     continue;
                 }

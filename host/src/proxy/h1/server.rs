@@ -174,6 +174,9 @@ async fn respond(
     let is_modern = encoder::is_modern(asked.version);
     let has_content = asked.method != Method::HEAD && !framing::has_no_content(parts.status);
     let length = body.length();
+    if !has_content && let Body::Full(content) = &mut body {
+        *content = None;
+    }
     let mut encoder = match length {
         _ if is_tunnel => Encoder::UntilClose,
         _ if !has_content => Encoder::Length(0),
@@ -181,13 +184,13 @@ async fn respond(
         None if is_modern => Encoder::Chunked,
         None => Encoder::UntilClose,
     };
-    let stays = if is_modern { !asked.wants_close } else { asked.wants_keep_alive };
+    let stays = !asked.wants_close && (is_modern || asked.wants_keep_alive);
     let keeps = stays
         && !is_tunnel
         && encoder != Encoder::UntilClose
         && !leaving.has_begun()
         && !parts.headers.contains_key(CONNECTION)
-        && !conn.with(|conn| conn.wire.has_ended())
+        && !conn.with(|conn| conn.wire.has_ended() && conn.wire.input.is_empty())
         // It may send its content now, or a new request: nobody can tell.
         && !conn.awaits_continue();
     conn.with(|conn| {
@@ -245,9 +248,10 @@ fn connection_fields(
         Encoder::Chunked => output.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Encoder::Length(_) | Encoder::UntilClose => {}
     }
-    if !is_tunnel && keeps != is_modern {
-        let option: &[u8] = if keeps { b"connection: keep-alive\r\n" } else { b"connection: close\r\n" };
-        output.extend_from_slice(option);
+    if !is_tunnel && !keeps {
+        output.extend_from_slice(b"connection: close\r\n");
+    } else if !is_tunnel && !is_modern {
+        output.extend_from_slice(b"connection: keep-alive\r\n");
     }
     output.extend_from_slice(b"\r\n");
 }

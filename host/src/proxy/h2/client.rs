@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use ::h2::RecvStream;
 use ::h2::server::SendResponse;
+use ::h2::{Reason, RecvStream};
 use bytes::Bytes;
 use hyper::body::Frame;
-use hyper::header::{CONTENT_LENGTH, HeaderMap};
+use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use crate::proxy::exchange::Asker;
@@ -39,7 +39,8 @@ impl SharedStream {
     pub fn new(respond: SendResponse<Bytes>, content: RecvStream, fields: &HeaderMap) -> Self {
         // Checked against the frames that come.
         let said = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let length = if content.is_end_stream() { Some(0) } else { said };
+        // A length of nothing says that nothing comes, and not before the end that nothing came.
+        let length = if content.is_end_stream() { Some(0) } else { said.filter(|length| *length > 0) };
         let (reading, writing) = (Pace::new(&VipLimits::default()), Pace::new(&VipLimits::default()));
         Self(Rc::new(RefCell::new(Inner {
             respond,
@@ -87,6 +88,10 @@ impl SharedStream {
             }
         }
         match ready!(inner.content.poll_trailers(cx)) {
+            Ok(Some(trailers)) if !values_are_trimmed(&trailers) => {
+                inner.respond.send_reset(Reason::PROTOCOL_ERROR);
+                Poll::Ready(Some(Err(ClientFault::Gone)))
+            }
             Ok(Some(trailers)) => {
                 let trailers = decoder::allowed(trailers);
                 Poll::Ready((!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers))))
@@ -100,11 +105,6 @@ impl SharedStream {
     pub fn become_tunnel(&self) {
         let inner = &mut *self.0.borrow_mut();
         (inner.is_tunnel, inner.bytes_max) = (true, None);
-    }
-
-    /// Whether the request was read to its end.
-    pub fn has_whole_request(&self) -> bool {
-        self.0.borrow().content.is_end_stream()
     }
 
     /// Ready when the client has given up the request.
@@ -121,6 +121,12 @@ impl SharedStream {
     pub fn writing<T>(&self, act: impl FnOnce(&mut Pace) -> T) -> T {
         act(&mut self.0.borrow_mut().writing)
     }
+}
+
+/// Whether no value begins or ends with white space (RFC 9113, 8.2.1).
+pub fn values_are_trimmed(fields: &HeaderMap) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    fields.values().map(HeaderValue::as_bytes).all(|value| !is_space(value.first()) && !is_space(value.last()))
 }
 
 impl Asker for SharedStream {

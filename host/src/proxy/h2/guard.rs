@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use ::h2::Reason;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -33,22 +34,22 @@ pub struct Guarded {
     frames: Frames,
 }
 
-/// Tells that a client has overdone it.
+/// Tells what a client has done that ends its connection.
 #[derive(Clone, Default)]
-pub struct Flooded(Rc<Cell<bool>>);
+pub struct Offence(Rc<Cell<Option<Reason>>>);
 
-impl Flooded {
-    /// Whether it has.
-    pub fn is_so(&self) -> bool {
+impl Offence {
+    /// What to tell it, if it has done anything.
+    pub fn reason(&self) -> Option<Reason> {
         self.0.get()
     }
 }
 
 impl Guarded {
     /// A client's connection of which `read_ahead` has been read already; counts from its first frame.
-    pub fn new(stream: Stream, read_ahead: BytesMut) -> (Self, Flooded) {
-        let flooded = Flooded::default();
-        (Self { read_ahead, stream, frames: Frames::new(flooded.clone()) }, flooded)
+    pub fn new(stream: Stream, read_ahead: BytesMut) -> (Self, Offence) {
+        let offence = Offence::default();
+        (Self { read_ahead, stream, frames: Frames::new(offence.clone()) }, offence)
     }
 }
 
@@ -102,19 +103,33 @@ struct Frames {
     have: usize,
     resets: Budget,
     busywork: Budget,
-    flooded: Flooded,
+    offence: Offence,
+    block: Block,
+    begun: bool,
 }
 
 impl Frames {
-    fn new(flooded: Flooded) -> Self {
+    fn new(offence: Offence) -> Self {
         let budget = || Budget { left: BURST, refilled: None };
-        Self { skip: PREFACE.len(), header: [0; 9], have: 0, resets: budget(), busywork: budget(), flooded }
+        Self {
+            skip: PREFACE.len(),
+            header: [0; 9],
+            have: 0,
+            resets: budget(),
+            busywork: budget(),
+            offence,
+            block: Block::default(),
+            begun: false,
+        }
     }
 
     fn see(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
+            if self.block.see(&bytes[..skipped]) {
+                self.offence.0.set(Some(Reason::PROTOCOL_ERROR));
+            }
             bytes = &bytes[skipped..];
             let taken = (self.header.len() - self.have).min(bytes.len());
             self.header[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
@@ -122,9 +137,10 @@ impl Frames {
             bytes = &bytes[taken..];
             if self.have == self.header.len() {
                 self.have = 0;
-                let [high, middle, low, kind, flags, ..] = self.header;
+                let [high, middle, low, kind, flags, stream @ ..] = self.header;
                 self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
                 self.count(kind, flags);
+                self.block.begin(kind, flags, u32::from_be_bytes(stream) & (u32::MAX >> 1));
             }
         }
     }
@@ -133,9 +149,11 @@ impl Frames {
         const DATA: u8 = 0;
         const HEADERS: u8 = 1;
         const RST_STREAM: u8 = 3;
+        const SETTINGS: u8 = 4;
         const GOAWAY: u8 = 7;
         const WINDOW_UPDATE: u8 = 8;
         const END_STREAM: u8 = 1;
+        const ACK: u8 = 1;
         let within = match kind {
             DATA if self.skip > 0 => {
                 self.busywork.left = (self.busywork.left + 1).min(BURST);
@@ -146,9 +164,72 @@ impl Frames {
             RST_STREAM => self.resets.spend(),
             _ => self.busywork.spend(),
         };
-        if !within {
-            self.flooded.0.set(true);
+        // RFC 9113, 3.4: the first is the rest of the preface.
+        if !std::mem::replace(&mut self.begun, true) && (kind != SETTINGS || flags & ACK != 0) {
+            self.offence.0.set(Some(Reason::PROTOCOL_ERROR));
+        } else if !within {
+            self.offence.0.set(Some(Reason::ENHANCE_YOUR_CALM));
         }
+    }
+}
+
+/// The first bytes of a trailer section, in which the library passes over pseudo-fields that come first: but a request
+/// with them is malformed (RFC 9113, 8.1). Those that were put into the dynamic table cannot be told from here.
+#[derive(Default)]
+struct Block {
+    /// The highest stream that has had its head.
+    highest: u32,
+    /// Bytes of padding and priority that come first.
+    before: usize,
+    /// Whether the first byte is still to come.
+    expected: bool,
+    padded: bool,
+}
+
+impl Block {
+    fn begin(&mut self, kind: u8, flags: u8, stream: u32) {
+        const HEADERS: u8 = 1;
+        const PADDED: u8 = 8;
+        const PRIORITY: u8 = 32;
+        self.expected = kind == HEADERS && stream <= self.highest;
+        if kind == HEADERS {
+            self.highest = self.highest.max(stream);
+        }
+        self.padded = flags & PADDED != 0;
+        self.before = usize::from(self.padded) + if flags & PRIORITY != 0 { 5 } else { 0 };
+    }
+
+    /// Whether these bytes of the payload begin with a pseudo-field (RFC 7541, 6).
+    fn see(&mut self, mut bytes: &[u8]) -> bool {
+        if !self.expected || bytes.is_empty() {
+            return false;
+        }
+        let before = self.before.min(bytes.len());
+        self.before -= before;
+        bytes = &bytes[before..];
+        // Indexed, and literals whose name is: the first 14 of the static table are pseudo-fields.
+        let is_pseudo = |index: u8| (1..=14).contains(&index);
+        let begins = match bytes {
+            [] => return false,
+            [first, ..] if first & 0x80 != 0 => is_pseudo(first & 0x7f),
+            // A change of the table's size comes first; the field after it.
+            [first, ..] if first & 0xe0 == 0x20 => {
+                self.before = 1;
+                return self.see(bytes);
+            }
+            // A literal with a name of its own: after its length, `:`, plain or in Huffman's code.
+            [0x40 | 0x10 | 0x00, length, first, ..] => {
+                if length & 0x80 == 0 {
+                    *first == b':'
+                } else {
+                    first & 0xfe == 0xb8
+                }
+            }
+            [first, ..] if first & 0xc0 == 0x40 => is_pseudo(first & 0x3f),
+            [first, ..] => is_pseudo(first & 0x0f),
+        };
+        self.expected = false;
+        begins
     }
 }
 
@@ -183,8 +264,16 @@ mod tests {
         [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
     }
 
+    fn offence(bytes: &[u8], step: usize) -> Option<Reason> {
+        let offence = Offence::default();
+        let mut frames = Frames::new(offence.clone());
+        let all = [&PREFACE[..], &frame(4, 0, &[]), bytes].concat();
+        all.chunks(step).for_each(|piece| frames.see(piece));
+        offence.reason()
+    }
+
     fn flooded(bytes: &[u8], step: usize) -> bool {
-        let flooded = Flooded::default();
+        let offence = Offence::default();
         let mut frames = Frames::new(flooded.clone());
         PREFACE.iter().chain(bytes).copied().collect::<Vec<_>>().chunks(step).for_each(|piece| frames.see(piece));
         flooded.is_so()
@@ -203,6 +292,34 @@ mod tests {
         for (kind, flags, payload) in [(1, 4, &[0x82][..]), (0, 0, b"content"), (0, 1, b""), (8, 0, &[0; 4])] {
             assert!(!flooded(&frame(kind, flags, payload).repeat(many), 1000), "{kind}");
         }
+    }
+
+    #[test]
+    fn a_connection_begins_with_its_settings() {
+        for kind in [1, 6, 0] {
+            let offence = Offence::default();
+            Frames::new(offence.clone()).see(&[&PREFACE[..], &frame(kind, 0, &[0; 8])].concat());
+            assert_eq!(offence.reason(), Some(Reason::PROTOCOL_ERROR), "{kind}");
+        }
+    }
+
+    #[test]
+    fn trailers_begin_with_no_pseudo_field() {
+        let check = |block: &[u8], flags, expected| {
+            let both = [frame(1, 4, &[0x82]), frame(1, flags, block)].concat();
+            assert_eq!(offence(&both, 1000), expected, "{block:?}");
+        };
+        let bad = Some(Reason::PROTOCOL_ERROR);
+        check(&[0x82], 5, bad);
+        check(&[0x20, 0x88], 5, bad);
+        check(&[0x41, 1, b'a'], 5, bad);
+        check(&[0x00, 2, b':', b'x', 0], 5, bad);
+        check(&[0x40, 0x82, 0xb8, 0xff, 0], 5, bad);
+        check(&[2, 0x84, 0, 0], 5 | 8, bad);
+        check(&[0x00, 1, b'x', 0], 5, None);
+        check(&[0xbe], 5, None);
+        // Another request's head.
+        assert_eq!(offence(&frame(1, 4, &[0x82]), 3), None);
     }
 
     #[test]

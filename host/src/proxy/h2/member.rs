@@ -156,7 +156,7 @@ fn request(parts: &Parts, upgrade: Option<&HeaderValue>, body: &RequestBody) -> 
     *request.uri_mut() = uri.build().map_err(|_| cannot("target"))?;
     *request.version_mut() = Version::HTTP_2;
     let mut fields: HeaderMap = parts.headers.clone();
-    for name in [HOST, CONNECTION, UPGRADE] {
+    for name in [HOST, CONNECTION, UPGRADE, CONTENT_LENGTH] {
         fields.remove(name);
     }
     if fields.contains_key(TE) {

@@ -12,11 +12,12 @@ use ::h2::{Reason, RecvStream};
 use bytes::{Bytes, BytesMut};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, UPGRADE};
 use hyper::http::response::Parts;
+use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
-use super::client::SharedStream;
-use super::guard::{Flooded, Guarded};
+use super::client::{SharedStream, values_are_trimmed};
+use super::guard::{Guarded, Offence};
 use super::sender::Sender;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::exchange::Client;
@@ -49,7 +50,7 @@ const IDLE_AFTER_GOAWAY: Duration = Duration::from_secs(5);
 /// Serves a connection to its end. `read_ahead` was read of it already.
 pub async fn serve(worker: Rc<Worker>, client: Rc<Client>, stream: Stream, read_ahead: BytesMut, leaving: Rc<Leaving>) {
     let limits = &client.listener.spec.limits;
-    let (guarded, flooded) = Guarded::new(stream, read_ahead);
+    let (guarded, offence) = Guarded::new(stream, read_ahead);
     let handshake = Builder::new()
         .max_concurrent_streams(limits.streams_max)
         .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
@@ -61,14 +62,14 @@ pub async fn serve(worker: Rc<Worker>, client: Rc<Client>, stream: Stream, read_
         .enable_connect_protocol()
         .handshake::<_, Bytes>(guarded);
     let Ok(Ok(connection)) = tokio::time::timeout(limits.head_timeout, handshake).await else { return };
-    run(worker, client, connection, flooded, leaving).await;
+    run(worker, client, connection, offence, leaving).await;
 }
 
 async fn run(
     worker: Rc<Worker>,
     client: Rc<Client>,
     mut connection: Connection<Guarded, Bytes>,
-    flooded: Flooded,
+    offence: Offence,
     leaving: Rc<Leaving>,
 ) {
     let limits = &client.listener.spec.limits;
@@ -77,7 +78,7 @@ async fn run(
     let active = Rc::new(Cell::new(0_usize));
     let mut goes = false;
     loop {
-        let event = poll_fn(|cx| poll_event(&mut connection, &flooded, &alarm, told_to_leave.as_mut(), goes, cx)).await;
+        let event = poll_fn(|cx| poll_event(&mut connection, &offence, &alarm, told_to_leave.as_mut(), goes, cx)).await;
         match event {
             Event::Request(request, respond) => {
                 let stream = Active::begin(&active);
@@ -88,9 +89,9 @@ async fn run(
                 });
                 alarm.set(Instant::now() + limits.idle_timeout);
             }
-            Event::Flooded => {
-                tracing::debug!(%client, "a client floods its HTTP/2 connection");
-                connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            Event::Offence(reason) => {
+                tracing::debug!(%client, %reason, "a client's HTTP/2 connection is closed");
+                connection.abrupt_shutdown(reason);
                 // What says so is written, if the client takes it.
                 let _ = tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| connection.poll_closed(cx))).await;
                 return;
@@ -113,7 +114,7 @@ async fn run(
 /// What a connection's task wakes up for.
 enum Event {
     Request(Request<RecvStream>, SendResponse<Bytes>),
-    Flooded,
+    Offence(Reason),
     Leave,
     Rang,
     Ended,
@@ -121,15 +122,15 @@ enum Event {
 
 fn poll_event(
     connection: &mut Connection<Guarded, Bytes>,
-    flooded: &Flooded,
+    offence: &Offence,
     alarm: &Alarm,
     told_to_leave: Pin<&mut (impl Future<Output = ()> + ?Sized)>,
     goes: bool,
     cx: &mut Context<'_>,
 ) -> Poll<Event> {
     let accepted = connection.poll_accept(cx);
-    if flooded.is_so() {
-        return Poll::Ready(Event::Flooded);
+    if let Some(reason) = offence.reason() {
+        return Poll::Ready(Event::Offence(reason));
     }
     match accepted {
         Poll::Ready(Some(Ok((request, respond)))) => return Poll::Ready(Event::Request(request, respond)),
@@ -160,6 +161,12 @@ impl Drop for Active {
 
 async fn exchange(worker: &Rc<Worker>, client: &Client, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
     let (parts, content) = request.into_parts();
+    let mut respond = respond;
+    if !is_well_formed(&parts) {
+        // RFC 9113, 8.1.1.
+        return respond.send_reset(Reason::PROTOCOL_ERROR);
+    }
+    let is_connect = parts.method == Method::CONNECT;
     let stream = SharedStream::new(respond, content, &parts.headers);
     let is_head = parts.method == Method::HEAD;
     let body = if stream.length() == Some(0) { RequestBody::Empty } else { RequestBody::H2(stream.clone()) };
@@ -175,6 +182,7 @@ async fn exchange(worker: &Rc<Worker>, client: &Client, request: Request<RecvStr
         .await
     };
     if let Some(response) = response {
+        let response = if is_connect { switched(response) } else { response };
         respond_with(worker, &stream, &alarm, is_head, response).await;
     }
 }
@@ -208,11 +216,34 @@ async fn respond_with(worker: &Worker, stream: &SharedStream, alarm: &Alarm, is_
             return sender.reset(reason);
         }
     }
-    drop(body);
-    if !stream.has_whole_request() {
-        // RFC 9113, 8.1: the answer is whole, and the rest of the request is not wanted.
-        sender.reset(Reason::NO_ERROR);
+    // Where the rest of the request is not wanted any more, the library says so once the answer is out (RFC 9113, 8.1).
+}
+
+/// What the library leaves to be checked (RFC 9113, 8.2.1 and 8.3.1, and RFC 9110, 8.6).
+fn is_well_formed(parts: &hyper::http::request::Parts) -> bool {
+    let target = parts.uri.path_and_query().map(PathAndQuery::as_str);
+    let target_is_good = match (&parts.method, target) {
+        (&Method::CONNECT, None) => true,
+        (&Method::OPTIONS, Some("*")) => true,
+        (_, target) => target.is_some_and(|target| target.starts_with('/')),
+    };
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+    let length_is_good = match (lengths.next(), lengths.next()) {
+        (None, _) => true,
+        (Some(length), None) => length.to_str().is_ok_and(|length| length.parse::<u64>().is_ok()),
+        (Some(_), Some(_)) => false,
+    };
+    target_is_good && length_is_good && values_are_trimmed(&parts.headers)
+}
+
+/// A tunnel that was asked for, or a refusal: any other answer of success would look like a tunnel (RFC 8441, 4).
+fn switched(response: Response<Body>) -> Response<Body> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS || !response.status().is_success() {
+        return response;
     }
+    let mut refusal = Response::new(Body::full("501 Not Implemented: the member does not speak this protocol\n"));
+    *refusal.status_mut() = StatusCode::NOT_IMPLEMENTED;
+    refusal
 }
 
 /// What HTTP/2 says otherwise (RFC 9113, 8.2.2, and RFC 8441, 5).

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::content::{self, Framing};
 use super::script::{Moment, Script, Step};
@@ -51,7 +51,6 @@ struct Shared {
     serials: AtomicUsize,
     connections: AtomicUsize,
     /// Tells idle connections to close.
-    hang_up: Notify,
     /// Whether the client has its answer.
     later: watch::Sender<bool>,
     /// Whether the script is through.
@@ -67,7 +66,6 @@ impl Recorder {
             script: Mutex::default(),
             serials: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
-            hang_up: Notify::new(),
             later: watch::Sender::new(false),
             done: watch::Sender::new(false),
         });
@@ -91,9 +89,6 @@ impl Recorder {
     pub(super) fn play(&self, script: Option<Script>) {
         self.shared.later.send_replace(false);
         self.shared.done.send_replace(false);
-        if script.as_ref().is_some_and(|script| script.moment == Moment::Accepted) {
-            self.shared.hang_up.notify_waiters();
-        }
         *self.shared.script.lock().unwrap() = script;
         self.shared.events.lock().unwrap().clear();
     }
@@ -136,13 +131,6 @@ struct Read {
 impl Connection<'_> {
     async fn serve(mut self) -> std::io::Result<()> {
         self.stream.set_nodelay(true)?;
-        let greeting = self.shared.script.lock().unwrap().take_if(|script| script.moment == Moment::Accepted);
-        if let Some(script) = greeting {
-            self.play(&script).await?;
-            // What it has said is all that is ever said here.
-            while let Ok(Some(_)) = self.next().await {}
-            return Ok(());
-        }
         loop {
             let read = match self.next().await {
                 Ok(Some(read)) => read,
@@ -207,11 +195,7 @@ impl Connection<'_> {
                     let _ = self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await;
                 }
             }
-            let read = tokio::select! {
-                read = self.stream.read_buf(&mut self.buffer) => read,
-                () = self.shared.hang_up.notified(), if !begun => return Ok(None),
-            };
-            if read.unwrap_or(0) == 0 {
+            if self.stream.read_buf(&mut self.buffer).await.unwrap_or(0) == 0 {
                 return Ok(None);
             }
         }

@@ -12,8 +12,6 @@ pub(super) struct Script {
 /// When it begins.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Moment {
-    /// Somebody connects.
-    Accepted,
     /// A request's head is there.
     Head,
     /// A request is there.
@@ -68,11 +66,6 @@ impl Script {
     pub(super) fn resets(mut self) -> Self {
         self.steps.push(Step::Reset);
         self.closes()
-    }
-
-    pub(super) fn at_accept(mut self) -> Self {
-        self.moment = Moment::Accepted;
-        self
     }
 
     pub(super) fn at_head(mut self) -> Self {

@@ -3,8 +3,8 @@
 use crate::wire::answers::{chunked, ok};
 use crate::wire::case::{Case, Piece, Table, bytes, post_with};
 use crate::wire::script::says;
-use crate::wire::seen::{get, gets};
-use crate::wire::turn::{Turn, answered, broken, failed};
+use crate::wire::seen::gets;
+use crate::wire::turn::{Turn, broken, failed};
 
 /// An answer that must never reach anybody.
 const STRAY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Serial: 1\r\n\r\nstray";
@@ -91,11 +91,6 @@ fn too_much() -> Table {
             "an interim answer that comes late",
             says(&whole).later().says(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
         )
-        .and(
-            "RFC 9112, 6.3: an answer before the request answers nothing",
-            gets(200, "stray").spent().or(failed()).or(answered(&[502])).or(get("/case")),
-        )
-        .answer("an answer before the request", says(STRAY).at_accept())
 }
 
 fn early() -> Table {

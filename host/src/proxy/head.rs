@@ -319,6 +319,9 @@ fn origin_form(parts: &Parts) -> Result<Uri, Malformed> {
         return Ok(uri.clone());
     }
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    if target == "*" && parts.method == Method::OPTIONS {
+        return Ok(Uri::from_static("*"));
+    }
     // `http://host?query` has an empty path, which is sent as `/` (RFC 9112, 3.2.1).
     let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
     target.parse().map_err(|_| Malformed::Target)

@@ -15,6 +15,7 @@ use crate::digest::Digest;
 use crate::policy::compile::Compiler;
 use crate::policy::intake::folder::{self, PolicyFolder};
 use crate::policy::wasm::Engine;
+use crate::proxy::descriptors::Descriptors;
 use crate::proxy::member::Members;
 use crate::proxy::worker::{Handle, Shared, Worker};
 use crate::release::{Current, Ground, Release};
@@ -83,6 +84,8 @@ impl App {
             members: Members::default(),
             certificates: Arc::default(),
             counts: Counts::new(config.workers),
+            descriptors: Arc::new(Descriptors::of_process()),
+            requests_max: u32::try_from(config.requests_max).unwrap_or(u32::MAX),
         });
 
         // Workers start with a release of nothing, and without a listener: nobody can ask yet.
@@ -90,7 +93,7 @@ impl App {
         let current = Arc::new(Current::new(Arc::new(nothing.expect("no vips do not overlap"))));
         let (falls, fallen) = mpsc::channel(FALLS_WAITING_MAX);
         let (drain, draining) = watch::channel(false);
-        let shared = Shared { current: current.clone(), falls };
+        let shared = Shared { current: current.clone(), ground: ground.clone(), falls };
         let workers: Vec<Handle> = (0..config.workers)
             .map(|id| Worker::start(id, shared.clone()))
             .collect::<Result<_, _>>()

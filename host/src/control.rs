@@ -4,6 +4,7 @@
 
 pub mod routes;
 pub mod views;
+pub mod metrics;
 pub mod auth;
 pub mod error;
 

@@ -30,6 +30,8 @@ pub mod response;
 pub mod grpc;
 pub mod websocket;
 pub mod error;
+pub mod gate;
+pub mod descriptors;
 pub mod leaving;
 pub mod alarm;
 pub mod pace;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::digest::Digest;
 use crate::policy::{Policy, PolicyId};
+use crate::proxy::descriptors::Descriptors;
 use crate::proxy::header_rules::HeaderRules;
 use crate::proxy::listener::Listener;
 use crate::proxy::member::Members;
@@ -56,6 +57,10 @@ pub struct Ground {
     pub certificates: Arc<Certificates>,
     /// Everything that is counted.
     pub counts: Counts,
+    /// File descriptors for connections.
+    pub descriptors: Arc<Descriptors>,
+    /// Requests that may be in flight, over all workers.
+    pub requests_max: u32,
 }
 
 /// Why a content does not make a release. Names are checked before: see [`Spec::check`].
@@ -87,7 +92,7 @@ impl Release {
         previous: &Policies,
         ground: &Ground,
     ) -> Result<Self, ReleaseError> {
-        let Ground { workers, members, certificates, counts } = ground;
+        let Ground { workers, members, certificates, counts, .. } = ground;
         let pools: BTreeMap<Arc<str>, Arc<Pool>> = spec
             .pools
             .iter()

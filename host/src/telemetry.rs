@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::proxy::gate::Gate;
 use crate::proxy::per_worker::PerWorker;
 
 /// A number that only grows, written by one worker.
@@ -30,6 +31,78 @@ pub struct Counts {
     workers: usize,
     pools: Mutex<BTreeMap<Arc<str>, Arc<PoolCounts>>>,
     vips: Mutex<BTreeMap<Arc<str>, Arc<VipCounts>>>,
+    gates: Mutex<BTreeMap<Arc<str>, Arc<Gate>>>,
+    limits: PerWorker<[Count; Limit::ALL.len()]>,
+    requests: PerWorker<AtomicU32>,
+}
+
+/// A limit that something ran into. Each has a name, and is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// `listeners.NAME.connections_max`.
+    Connections,
+    /// `listeners.NAME.connections_per_client_max`.
+    ConnectionsPerClient,
+    /// The process's file descriptors: connections waited in the kernel.
+    Descriptors,
+    /// `listeners.NAME.head_bytes_max` and `fields_max`.
+    Head,
+    /// `listeners.NAME.head_timeout`.
+    HeadTimeout,
+    /// HTTP/2 frames that only keep us busy.
+    Flood,
+    /// `requests_max`.
+    Requests,
+    /// `vips.NAME.requests_max`.
+    VipRequests,
+    /// `vips.NAME.request_body_max`.
+    RequestBody,
+    /// `vips.NAME.client_timeout` and `client_rate_min`.
+    ClientTimeout,
+    /// `vips.NAME.tunnel_timeout`.
+    TunnelTimeout,
+    /// `pools.NAME.response_timeout`.
+    ResponseTimeout,
+    /// `pools.NAME.connect_timeout`, and members that could not be reached for another reason.
+    Connect,
+}
+
+impl Limit {
+    /// All of them, in their order.
+    pub const ALL: [Self; 13] = [
+        Self::Connections,
+        Self::ConnectionsPerClient,
+        Self::Descriptors,
+        Self::Head,
+        Self::HeadTimeout,
+        Self::Flood,
+        Self::Requests,
+        Self::VipRequests,
+        Self::RequestBody,
+        Self::ClientTimeout,
+        Self::TunnelTimeout,
+        Self::ResponseTimeout,
+        Self::Connect,
+    ];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::ConnectionsPerClient => "connections_per_client",
+            Self::Descriptors => "descriptors",
+            Self::Head => "head",
+            Self::HeadTimeout => "head_timeout",
+            Self::Flood => "flood",
+            Self::Requests => "requests",
+            Self::VipRequests => "vip_requests",
+            Self::RequestBody => "request_body",
+            Self::ClientTimeout => "client_timeout",
+            Self::TunnelTimeout => "tunnel_timeout",
+            Self::ResponseTimeout => "response_timeout",
+            Self::Connect => "connect",
+        }
+    }
 }
 
 /// What one pool has served.
@@ -84,13 +157,59 @@ pub struct VipTotals {
 impl Counts {
     /// Nothing counted yet.
     pub fn new(workers: usize) -> Self {
-        Self { workers, pools: Mutex::default(), vips: Mutex::default() }
+        Self {
+            workers,
+            pools: Mutex::default(),
+            vips: Mutex::default(),
+            gates: Mutex::default(),
+            limits: PerWorker::new(workers, |_| Default::default()),
+            requests: PerWorker::new(workers, |_| AtomicU32::default()),
+        }
     }
 
     /// The counts of the pool of this name.
     pub fn pool(&self, name: &str) -> Arc<PoolCounts> {
         let make = || PoolCounts(PerWorker::new(self.workers, |_| PoolSlot::default()));
         entry(&self.pools, name, make)
+    }
+
+    /// The connections of the listener of this id.
+    pub fn gate(&self, id: &str) -> Arc<Gate> {
+        entry(&self.gates, id, Gate::default)
+    }
+
+    /// Connections of all listeners.
+    pub fn connections(&self) -> u32 {
+        let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.values().map(|gate| gate.connections()).sum()
+    }
+
+    /// Something ran into a limit.
+    pub fn limited(&self, worker: usize, limit: Limit) {
+        self.limits.of(worker)[limit as usize].add();
+    }
+
+    /// How often something ran into this limit.
+    pub fn limited_total(&self, limit: Limit) -> u64 {
+        self.limits.iter().map(|limits| limits[limit as usize].value()).sum()
+    }
+
+    /// One more request in flight; answers whether that is within `max` over all workers. Counted either way.
+    pub(crate) fn begin_request(&self, worker: usize, max: u32) -> bool {
+        let own = self.requests.of(worker).fetch_add(1, Ordering::Relaxed) + 1;
+        // As long as every worker is below its share, so are all of them together: the others' need not be looked at.
+        let share = max / u32::try_from(self.workers).unwrap_or(u32::MAX);
+        own <= share || self.requests_in_flight() <= max
+    }
+
+    /// One less.
+    pub(crate) fn end_request(&self, worker: usize) {
+        self.requests.of(worker).fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Requests in flight, over all workers and releases.
+    pub fn requests_in_flight(&self) -> u32 {
+        self.requests.iter().map(|requests| requests.load(Ordering::Relaxed)).sum()
     }
 
     /// The counts of the vip of this name.

@@ -6,6 +6,7 @@
 //! | `GET /v1/history?limit=N` | what happened, newest first |
 //! | `GET /v1/releases/N` | one release whole; `current` for N is the one that serves |
 //! | `GET /v1/vips`, `GET /v1/pools` | as they stand |
+//! | `GET /metrics` | counts, for Prometheus |
 //! | `PUT /v1/vips/VIP` | assign a pool or a policy: `{"pool": "green"}` |
 //! | `PUT /v1/policies/NAME` | upload a policy; the body is its bytes, `?config=TEXT` what it is told |
 //! | `POST /v1/releases/N/activate` | make a release current |
@@ -17,13 +18,16 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware;
+use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use serde::Deserialize;
 
 use super::Api;
 use super::auth::{origin, require_local_name, require_token};
 use super::error::ApiError;
+use super::metrics;
 use super::views::{
     self, ActivateRequest, AssignRequest, History, PoolView, ReleaseView, Status, StepRequest, VipView,
 };
@@ -64,10 +68,15 @@ pub(super) fn all(api: Api) -> Router {
         .route("/v1/releases/{number}", get(release))
         .route("/v1/vips", get(vips))
         .route("/v1/pools", get(pools))
+        .route("/metrics", get(metrics))
         .merge(changing)
         .fallback(async || ApiError::NotFound("there is no such route".into()))
         .layer(middleware::from_fn(require_local_name))
         .with_state(api)
+}
+
+async fn metrics(State(api): State<Api>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::text(&api.switch))
 }
 
 async fn status(State(api): State<Api>) -> Answer<Status> {

@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
 use super::exchange::Client;
@@ -23,6 +24,7 @@ use super::stream::{Plain, Stream};
 use super::tls::identity::Identity;
 use super::worker::Worker;
 use super::{h1, h2};
+use crate::telemetry::Limit;
 
 /// Serves a connection to its end.
 pub async fn serve(
@@ -42,8 +44,35 @@ pub async fn serve(
             h1::server::serve(worker, Rc::new(client), Wire::new(stream, read_ahead), leaving).await;
         }
         Ok(Err(error)) => tracing::debug!(?peer, listener = &*listener.name, %error, "a connection did not begin"),
-        Err(_) => tracing::debug!(?peer, listener = &*listener.name, "a connection did not begin in time"),
+        Err(_) => {
+            worker.ground.counts.limited(worker.id, Limit::HeadTimeout);
+            tracing::debug!(?peer, listener = &*listener.name, "a connection did not begin in time");
+        }
     }
+}
+
+/// How long a client that is not let in may take to read why.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a client is told that is not let in, before it has said anything.
+const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 49\r\n\r\n503 Service Unavailable: too many connections now\n";
+
+/// Tells a client that there are too many connections. Over TLS that cannot be said before a handshake, which costs more
+/// than serving it would.
+pub async fn refuse(mut stream: Plain, is_tls: bool) {
+    if is_tls {
+        return;
+    }
+    let refuse = async {
+        stream.write_all(REFUSAL).await?;
+        stream.shutdown().await?;
+        // Closing while its request is unread would reset the connection, and it might never see why.
+        let mut request = [0; 1024];
+        while stream.read(&mut request).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refuse).await;
 }
 
 /// A connection that is ready for requests.

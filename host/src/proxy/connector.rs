@@ -12,10 +12,12 @@ use bytes::{Bytes, BytesMut};
 use hyper::Response;
 use hyper::body::Frame;
 use hyper::http::request::Parts;
+use rustix::io::Errno;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::descriptors::Descriptors;
 use super::exchange::{Asker, Client};
 use super::h1;
 use super::h1::member::{Failure, MemberFault};
@@ -39,8 +41,8 @@ const IDLE_TIME: Duration = Duration::from_secs(4);
 const SHARED_IDLE_TIME: Duration = Duration::from_secs(60);
 
 /// Opens and keeps connections to members.
-#[derive(Default)]
 pub struct Connector {
+    descriptors: Arc<Descriptors>,
     idle: RefCell<HashMap<ConnectionKey, Vec<Idle>>>,
     multiplexed: RefCell<HashMap<ConnectionKey, Vec<Shared>>>,
     /// Held by whoever opens a connection that others can use as well.
@@ -166,6 +168,11 @@ impl MemberExchange {
 }
 
 impl Connector {
+    /// No connections yet. Where file descriptors are short, none is kept.
+    pub fn new(descriptors: Arc<Descriptors>) -> Self {
+        Self { descriptors, idle: RefCell::default(), multiplexed: RefCell::default(), opening: RefCell::default() }
+    }
+
     /// A connection that is open already and takes a request now, if there is one.
     pub fn reuse(&self, key: &ConnectionKey, protocol: Protocol) -> Option<MemberConnection> {
         match protocol {
@@ -187,11 +194,11 @@ impl Connector {
     ) -> io::Result<MemberConnection> {
         match transport.protocol {
             Protocol::Http1 => {
-                let stream = connect(&key.address, transport, client, timeout).await?;
+                let stream = self.connect(&key.address, transport, client, timeout).await?;
                 Ok(MemberConnection::H1(Wire::new(stream, BytesMut::new())))
             }
             Protocol::Http2 if key.is_private => {
-                let connection = Multiplexed::begin(connect(&key.address, transport, client, timeout).await?);
+                let connection = Multiplexed::begin(self.connect(&key.address, transport, client, timeout).await?);
                 tokio::time::timeout(timeout, connection).await.map_err(|_| timed_out())?.map(MemberConnection::H2)
             }
             Protocol::Http2 => self.open_shared(key, transport, client, timeout).await.map(MemberConnection::H2),
@@ -237,7 +244,7 @@ impl Connector {
             return Ok(shared);
         }
         let began = Instant::now();
-        let stream = connect(&key.address, transport, client, timeout).await?;
+        let stream = self.connect(&key.address, transport, client, timeout).await?;
         let left = timeout.saturating_sub(began.elapsed());
         let connection = tokio::time::timeout(left, Multiplexed::begin(stream)).await.map_err(|_| timed_out())??;
         let shared = Shared { connection: connection.clone(), used: Instant::now() };
@@ -245,11 +252,28 @@ impl Connector {
         Ok(connection)
     }
 
+    async fn connect(
+        &self,
+        address: &Address,
+        transport: &Transport,
+        client: &Client,
+        timeout: Duration,
+    ) -> io::Result<Stream> {
+        match connect(address, transport, client, timeout).await {
+            // Those that are idle have what is wanted here.
+            Err(error) if is_out_of_descriptors(&error) => {
+                self.idle.borrow_mut().clear();
+                connect(address, transport, client, timeout).await
+            }
+            connected => connected,
+        }
+    }
+
     /// Takes back what an exchange leaves: a connection that can carry another one is kept.
     pub fn give_back(&self, key: &ConnectionKey, exchange: MemberExchange) {
         // Of HTTP/2, the stream ends with the exchange, and the connection was never taken.
         let MemberExchange::H1(exchange) = exchange else { return };
-        if key.is_private {
+        if key.is_private || self.descriptors.are_short() {
             return;
         }
         let Some(mut wire) = exchange.into_idle() else { return };
@@ -294,6 +318,11 @@ async fn connect(address: &Address, transport: &Transport, client: &Client, time
         transport.secure(address, plain, client).await
     };
     tokio::time::timeout(timeout, connect).await.map_err(|_| timed_out())?
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(code, Some(Errno::MFILE | Errno::NFILE))
 }
 
 fn timed_out() -> io::Error {

@@ -11,10 +11,11 @@ use super::h1::framing::BadFraming;
 use super::h1::head::BadHead;
 use super::h1::member::MemberFault;
 use super::headers::X_REQUEST_ID;
-use super::log_budget::LogBudget;
 use super::request_body::ClientFault;
 use super::response::Body;
+use super::worker::Worker;
 use crate::address::Address;
+use crate::telemetry::Limit;
 
 /// Why a request was not served by a member.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +33,11 @@ pub enum Error {
     #[error("pool `{0}` has no members")]
     NoMember(String),
     /// Too many requests are in flight.
-    #[error("{0} has {1} requests in flight, the most that it may have")]
-    Overload(String, u32),
+    #[error("{0} requests are in flight, the most there may be")]
+    Overload(u32),
+    /// Too many requests of one vip are in flight.
+    #[error("vip `{0}` has {1} requests in flight, the most that it may have")]
+    VipOverload(String, u32),
     /// The member's fault: it could not be reached.
     #[error("member {0} cannot be reached")]
     Connect(Address, #[source] std::io::Error),
@@ -102,10 +106,27 @@ impl Error {
             Self::Client(ClientFault::Slow) => StatusCode::REQUEST_TIMEOUT,
             Self::Client(_) => StatusCode::BAD_REQUEST,
             Self::NoVip => StatusCode::NOT_FOUND,
-            Self::Undecided(_) | Self::NoMember(_) | Self::Overload(..) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Undecided(_) | Self::NoMember(_) | Self::Overload(_) | Self::VipOverload(..) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Connect(..) | Self::Member(..) => StatusCode::BAD_GATEWAY,
             Self::ResponseTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }
+    }
+
+    /// The limit that it ran into, where it did.
+    fn limit(&self) -> Option<Limit> {
+        Some(match self {
+            Self::Malformed(Malformed::Head(BadHead::TooLong | BadHead::TargetTooLong)) => Limit::Head,
+            Self::Malformed(Malformed::Slow) => Limit::HeadTimeout,
+            Self::Client(ClientFault::TooLarge(_)) => Limit::RequestBody,
+            Self::Client(ClientFault::Slow) => Limit::ClientTimeout,
+            Self::Overload(_) => Limit::Requests,
+            Self::VipOverload(..) => Limit::VipRequests,
+            Self::ResponseTimeout(_) => Limit::ResponseTimeout,
+            Self::Connect(..) => Limit::Connect,
+            _ => return None,
+        })
     }
 
     /// What the client may know: nothing of members' addresses or vips' names.
@@ -115,7 +136,7 @@ impl Error {
             Self::Client(fault) => fault.to_string(),
             Self::NoVip => "nothing is served at this host and path".into(),
             Self::Undecided(_) | Self::NoMember(_) => "no pool can take this request now".into(),
-            Self::Overload(..) => "too many requests are being served, try again".into(),
+            Self::Overload(_) | Self::VipOverload(..) => "too many requests are being served, try again".into(),
             Self::Connect(..) => "no member of the pool can be reached".into(),
             Self::ResponseTimeout(_) => "the member did not answer in time".into(),
             Self::Member(..) => "the member's answer cannot be used".into(),
@@ -123,11 +144,14 @@ impl Error {
     }
 
     /// The answer to the client, and a line in the log. Calls of gRPC get their own kind of error.
-    pub fn respond(&self, id: &ExchangeId, log: &LogBudget, is_grpc: bool) -> Response<Body> {
+    pub fn respond(&self, id: &ExchangeId, worker: &Worker, is_grpc: bool) -> Response<Body> {
         let status = self.status();
+        if let Some(limit) = self.limit() {
+            worker.ground.counts.limited(worker.id, limit);
+        }
         if !status.is_server_error() {
             tracing::debug!(exchange = %id, status = status.as_u16(), "{self}");
-        } else if let Some(left_out) = log.spend() {
+        } else if let Some(left_out) = worker.log.spend() {
             let cause = std::error::Error::source(self).map(ToString::to_string).unwrap_or_default();
             tracing::warn!(exchange = %id, status = status.as_u16(), cause, left_out, "{self}");
         }
@@ -142,7 +166,7 @@ impl Error {
         };
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, id.to_value());
-        if matches!(self, Self::Overload(..)) {
+        if matches!(self, Self::Overload(_) | Self::VipOverload(..)) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         // After a head or content we could not make sense of, the next bytes may be anything (RFC 9112, 9.6).

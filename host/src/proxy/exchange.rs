@@ -16,7 +16,8 @@ use super::listener::Listener;
 use super::tls::certificates::Certificates;
 use super::tls::identity::Identity;
 use super::vip::Vip;
-use crate::release::Flights;
+use super::worker::Worker;
+use crate::release::{Flights, Ground};
 #[cfg(test)]
 use crate::spec::ListenerSpec;
 use crate::spec::vip::VipLimits;
@@ -138,6 +139,7 @@ pub struct Flight {
     flights: Arc<Flights>,
     /// Where the vip has a limit.
     of_vip: Option<Arc<VipCounts>>,
+    ground: Arc<Ground>,
     worker: usize,
 }
 
@@ -145,25 +147,31 @@ impl Flight {
     /// Begins before the decision.
     ///
     /// # Errors
-    /// When the vip has as many in flight as it may have.
-    pub fn begin(flights: &Arc<Flights>, vip: &Vip, worker: usize) -> Result<Self, Error> {
-        let of_vip = vip.limits.requests_max.map(|max| {
+    /// When the host or the vip has as many in flight as it may have.
+    pub fn begin(flights: &Arc<Flights>, vip: &Vip, worker: &Worker) -> Result<Self, Error> {
+        let (ground, worker) = (worker.ground.clone(), worker.id);
+        if !ground.counts.begin_request(worker, ground.requests_max) {
+            ground.counts.end_request(worker);
+            return Err(Error::Overload(ground.requests_max));
+        }
+        flights.begin(worker, Instant::now());
+        let mut flight = Self { flights: flights.clone(), of_vip: None, ground, worker };
+        if let Some(max) = vip.limits.requests_max {
             let counts = vip.counts.clone();
             if counts.in_flight() >= max {
-                return Err(Error::Overload(format!("vip `{}`", vip.name), max));
+                return Err(Error::VipOverload(vip.name.to_string(), max));
             }
             counts.begin(worker);
-            Ok(counts)
-        });
-        let of_vip = of_vip.transpose()?;
-        flights.begin(worker, Instant::now());
-        Ok(Self { flights: flights.clone(), of_vip, worker })
+            flight.of_vip = Some(counts);
+        }
+        Ok(flight)
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
         self.flights.end(self.worker);
+        self.ground.counts.end_request(self.worker);
         if let Some(vip) = &self.of_vip {
             vip.end(self.worker);
         }

@@ -41,7 +41,7 @@ pub async fn forward(
     let id = headers::believed_id(request.headers(), &client.peer).unwrap_or_else(|| worker.ids.next());
     let is_grpc = grpc::is_call(request.headers());
     let line = Line { worker, client, asker, alarm, id: &id };
-    line.carry(request).await.unwrap_or_else(|error| error.respond(&id, &worker.log, is_grpc))
+    line.carry(request).await.unwrap_or_else(|error| error.respond(&id, worker, is_grpc))
 }
 
 /// What all steps of one request's way have in common.
@@ -64,7 +64,6 @@ impl Line<'_> {
         if let Some(answer) = ends_here(&mut head)? {
             return Ok(answer);
         }
-        worker.admit()?;
 
         // The release is pinned once, and only for the decision: a second look after routing could see a newer one, and
         // the policy would choose among pools that the router never saw. What follows may take hours and must not keep
@@ -82,7 +81,7 @@ impl Line<'_> {
             {
                 return Err(ClientFault::TooLarge(max).into());
             }
-            let flight = Flight::begin(&release.flights, vip, worker.id)?;
+            let flight = Flight::begin(&release.flights, vip, worker)?;
             let decision;
             (head, decision) = decision::decide(worker, &release, vip, head);
             (decision, flight, vip.clone())

@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Type};
 use tokio::sync::oneshot;
 
 use super::connection;
+use super::descriptors::Taken;
 use super::leaving::Leaving;
 use super::stream::Plain;
 use super::tls::TlsError;
@@ -23,12 +24,16 @@ use super::worker::Worker;
 use crate::address::Address;
 use crate::release::Release;
 use crate::spec::ListenerSpec;
+use crate::telemetry::Limit;
 
 /// Connections the kernel holds for a worker that is busy.
 const BACKLOG: i32 = 1024;
 
-/// How long to leave new connections waiting when there are no file descriptors for them.
+/// How long to leave new connections waiting when the kernel gives us none.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long until we look again whether there are file descriptors for a connection.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A listener as one release has it.
 pub struct Listener {
@@ -123,6 +128,8 @@ impl Socket {
 /// Accepts connections until told to stop. `opened` is the listener as the release has it that opened the socket.
 pub async fn accept(worker: Rc<Worker>, socket: Socket, opened: Arc<Listener>, mut stop: oneshot::Receiver<()>) {
     let socket = Accepting::from_std(socket).expect("the socket is non-blocking");
+    let counts = &worker.ground.counts;
+    let gate = counts.gate(&opened.id);
     let leaving = Rc::new(Leaving::default());
     loop {
         let accepted = tokio::select! {
@@ -135,13 +142,46 @@ pub async fn accept(worker: Rc<Worker>, socket: Socket, opened: Arc<Listener>, m
             Ok((stream, peer)) => {
                 // As the current release has it: a switch may have changed what is spoken here.
                 let listener = worker.current.pin().listeners.get(&opened.id).unwrap_or(&opened).clone();
-                tokio::task::spawn_local(connection::serve(worker.clone(), stream, peer, listener, leaving.clone()));
+                let descriptors = descriptors(&worker).await;
+                // Behind a proxy that speaks for many, an address says nothing of the client.
+                let client = peer.filter(|_| !listener.spec.proxy_protocol).map(|peer| peer.ip());
+                match gate.admit(client, &listener.spec.limits) {
+                    Ok(admitted) => {
+                        let serve = connection::serve(worker.clone(), stream, peer, listener, leaving.clone());
+                        tokio::task::spawn_local(async move {
+                            let _held = (descriptors, admitted);
+                            serve.await;
+                        });
+                    }
+                    Err(limit) => {
+                        counts.limited(worker.id, limit);
+                        let refuse = connection::refuse(stream, listener.tls.is_some());
+                        tokio::task::spawn_local(async move {
+                            let _held = descriptors;
+                            refuse.await;
+                        });
+                    }
+                }
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(address = %opened.spec.address, %error, "cannot accept connections for a moment");
                 tokio::time::sleep(PAUSE).await;
             }
+        }
+    }
+}
+
+/// What one connection needs of file descriptors. Where there are none, it waits here, and those behind it in the kernel.
+async fn descriptors(worker: &Worker) -> Taken {
+    if let Some(taken) = worker.ground.descriptors.take() {
+        return taken;
+    }
+    worker.ground.counts.limited(worker.id, Limit::Descriptors);
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        if let Some(taken) = worker.ground.descriptors.take() {
+            return taken;
         }
     }
 }

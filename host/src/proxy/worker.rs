@@ -17,7 +17,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::connector::Connector;
-use super::error::Error;
 use super::exchange::ExchangeIds;
 use super::head::Head;
 use super::instances::{Asked, Instances};
@@ -26,7 +25,7 @@ use super::log_budget::LogBudget;
 use super::vip::Rung;
 use crate::policy::PolicyId;
 use crate::policy::wasm::{Inputs, Instance};
-use crate::release::Current;
+use crate::release::{Current, Ground};
 use crate::switch::fail_back::Fall;
 
 /// How often idle connections to members are looked through.
@@ -38,6 +37,8 @@ pub struct Worker {
     pub id: usize,
     /// The release that serves.
     pub current: Arc<Current>,
+    /// What it shares with the other workers, over all releases.
+    pub ground: Arc<Ground>,
     /// Its connections to members.
     pub connector: Connector,
     /// Where its exchange ids come from.
@@ -75,6 +76,8 @@ pub enum Order {
 pub struct Shared {
     /// The release that serves.
     pub current: Arc<Current>,
+    /// What outlives releases.
+    pub ground: Arc<Ground>,
     /// Where policies' failures are told.
     pub falls: mpsc::Sender<Fall>,
 }
@@ -114,14 +117,6 @@ impl Worker {
         self.date.borrow_mut().value()
     }
 
-    /// Lets one more request in.
-    ///
-    /// # Errors
-    /// When the host has as many in flight as it may have.
-    pub fn admit(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
     /// A Weyl sequence: never the same twice. The guest's generator makes randomness of it.
     fn next_seed(&self) -> u64 {
         let seed = self.seeds.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -134,7 +129,8 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
     let worker = Rc::new(Worker {
         id,
         current: shared.current,
-        connector: Connector::default(),
+        connector: Connector::new(shared.ground.descriptors.clone()),
+        ground: shared.ground,
         ids: ExchangeIds::default(),
         falls: shared.falls,
         log: LogBudget::default(),

@@ -26,6 +26,7 @@ use crate::proxy::leaving::Leaving;
 use crate::proxy::request_body::RequestBody;
 use crate::proxy::response::Body;
 use crate::proxy::worker::Worker;
+use crate::telemetry::Limit;
 
 /// Bytes of a request's content that are read and thrown away, after an answer that did not wait for it, to keep the
 /// connection; also what a client may still send after the last answer without having it cut off by a reset.
@@ -154,7 +155,7 @@ fn parts(head: RequestHead) -> Parts {
 /// Answers what is no request. What follows it cannot be understood either.
 async fn refuse(worker: &Rc<Worker>, conn: &SharedConn, malformed: Malformed) -> After {
     conn.begin(Framing::Length(0), false, false);
-    let response = Error::Malformed(malformed).respond(&worker.ids.next(), &worker.log, false);
+    let response = Error::Malformed(malformed).respond(&worker.ids.next(), worker, false);
     let asked = Asked { method: Method::GET, version: Version::HTTP_11, wants_close: true, wants_keep_alive: false };
     let alarm = Alarm::after(DISCARD_TIMEOUT);
     respond(worker, conn, &Leaving::default(), &alarm, &asked, response).await
@@ -189,6 +190,7 @@ async fn respond(
         && !is_tunnel
         && encoder != Encoder::UntilClose
         && !leaving.has_begun()
+        && !worker.ground.descriptors.are_short()
         && !parts.headers.contains_key(CONNECTION)
         && !conn.with(|conn| conn.wire.has_ended() && conn.wire.input.is_empty())
         // It may send its content now, or a new request: nobody can tell.
@@ -215,7 +217,11 @@ async fn respond(
     drop(parts);
 
     if is_tunnel {
-        return tunnel(conn, alarm, body).await;
+        let limited = tunnel(conn, alarm, body).await;
+        if limited {
+            worker.ground.counts.limited(worker.id, Limit::TunnelTimeout);
+        }
+        return After::Gone;
     }
     let wrote = poll_fn(|cx| poll_write(conn, &mut encoder, &mut body, cx)).await;
     match wrote {
@@ -225,6 +231,10 @@ async fn respond(
             if conn.has_whole_request() || discard(conn).await { After::Keep } else { After::Close }
         }
         Wrote::Gone => After::Gone,
+        Wrote::Slow => {
+            worker.ground.counts.limited(worker.id, Limit::ClientTimeout);
+            After::Gone
+        }
         Wrote::Broken => {
             // Without a length and without chunks, an end in order would look like the whole content.
             if encoder == Encoder::UntilClose {
@@ -259,8 +269,10 @@ fn connection_fields(
 /// How writing an answer ended.
 enum Wrote {
     Whole,
-    /// The client does not take it.
+    /// The client has gone.
     Gone,
+    /// The client does not take it.
+    Slow,
     /// The member's answer broke off.
     Broken,
 }
@@ -282,7 +294,7 @@ fn poll_write(conn: &SharedConn, encoder: &mut Encoder, body: &mut Body, cx: &mu
                 if conn.with(|conn| encoder.end(&mut conn.wire)).is_err() {
                     return Poll::Ready(Wrote::Broken);
                 }
-                return poll_flush(conn, cx).map(|flushed| if flushed { Wrote::Whole } else { Wrote::Gone });
+                return poll_flush(conn, cx).map(|flushed| flushed.err().unwrap_or(Wrote::Whole));
             }
             Poll::Ready(Some(Err(_))) => {
                 // What came before it is the client's, as far as it takes it at once.
@@ -290,17 +302,17 @@ fn poll_write(conn: &SharedConn, encoder: &mut Encoder, body: &mut Body, cx: &mu
                 return Poll::Ready(Wrote::Broken);
             }
             Poll::Pending => match poll_flush(conn, cx) {
-                Poll::Ready(false) => return Poll::Ready(Wrote::Gone),
-                Poll::Ready(true) if !has_room => {}
-                Poll::Ready(true) => return conn.poll_gone(cx).map(|()| Wrote::Gone),
+                Poll::Ready(Err(ended)) => return Poll::Ready(ended),
+                Poll::Ready(Ok(())) if !has_room => {}
+                Poll::Ready(Ok(())) => return conn.poll_gone(cx).map(|()| Wrote::Gone),
                 Poll::Pending => return Poll::Pending,
             },
         }
     }
 }
 
-/// Writes what waits; answers whether the client took it.
-fn poll_flush(conn: &SharedConn, cx: &mut Context<'_>) -> Poll<bool> {
+/// Writes what waits.
+fn poll_flush(conn: &SharedConn, cx: &mut Context<'_>) -> Poll<Result<(), Wrote>> {
     conn.with(|conn| {
         let before = conn.wire.waiting_bytes();
         let flushed = conn.wire.poll_flush(cx);
@@ -310,14 +322,14 @@ fn poll_flush(conn: &SharedConn, cx: &mut Context<'_>) -> Poll<bool> {
             conn.looks = 0;
         }
         match flushed {
-            Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),
-            Poll::Pending => conn.writing.poll_overdue(cx).map(|()| false),
+            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|_| Wrote::Gone)),
+            Poll::Pending => conn.writing.poll_overdue(cx).map(|()| Err(Wrote::Slow)),
         }
     })
 }
 
-/// Passes bytes both ways until either side has had enough.
-async fn tunnel(conn: &SharedConn, alarm: &Alarm, mut body: Body) -> After {
+/// Passes bytes both ways until either side has had enough; answers whether it was ended for its silence.
+async fn tunnel(conn: &SharedConn, alarm: &Alarm, mut body: Body) -> bool {
     conn.become_tunnel();
     let timeout = body.tunnel_timeout();
     let mut encoder = Encoder::UntilClose;
@@ -331,27 +343,26 @@ async fn tunnel(conn: &SharedConn, alarm: &Alarm, mut body: Body) -> After {
                         moved = true;
                         let _ = conn.with(|conn| encoder.encode(frame, &mut conn.wire));
                     }
-                    Poll::Ready(Some(Err(_))) => return Poll::Ready(()),
+                    Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
                     Poll::Ready(None) => ended = true,
                     Poll::Pending => {}
                 }
             }
             let flushed = conn.with(|conn| if ended { conn.wire.poll_shutdown(cx) } else { conn.wire.poll_flush(cx) });
             match flushed {
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Err(_)) => return Poll::Ready(false),
                 // The member has ended its side, and been told that the client has, too.
-                Poll::Ready(Ok(())) if ended && body.is_request_done() => return Poll::Ready(()),
+                Poll::Ready(Ok(())) if ended && body.is_request_done() => return Poll::Ready(false),
                 _ => {}
             }
             if moved {
                 alarm.set(Instant::now() + timeout);
                 continue;
             }
-            return alarm.poll(cx);
+            return alarm.poll(cx).map(|()| true);
         }
     })
-    .await;
-    After::Gone
+    .await
 }
 
 /// Reads what is left of a request that was answered without it; answers whether that was all.

@@ -28,6 +28,7 @@ use crate::proxy::request_body::RequestBody;
 use crate::proxy::response::Body;
 use crate::proxy::stream::Stream;
 use crate::proxy::worker::Worker;
+use crate::telemetry::Limit;
 
 /// What a client may send on one stream before we have passed it on.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
@@ -90,6 +91,9 @@ async fn run(
                 alarm.set(Instant::now() + limits.idle_timeout);
             }
             Event::Offence(reason) => {
+                if reason == Reason::ENHANCE_YOUR_CALM {
+                    worker.ground.counts.limited(worker.id, Limit::Flood);
+                }
                 tracing::debug!(%client, %reason, "a client's HTTP/2 connection is closed");
                 connection.abrupt_shutdown(reason);
                 // What says so is written, if the client takes it.
@@ -212,8 +216,9 @@ async fn respond_with(worker: &Worker, stream: &SharedStream, alarm: &Alarm, is_
             alarm.set(Instant::now() + body.tunnel_timeout());
         }
         let sent = poll_fn(|cx| poll_send(stream, &mut sender, &mut body, alarm, timeout, cx)).await;
-        if let Err(reason) = sent {
-            return sender.reset(reason);
+        if let Err(ended) = sent {
+            ended.limit.into_iter().for_each(|limit| worker.ground.counts.limited(worker.id, limit));
+            return sender.reset(ended.reason);
         }
     }
     // Where the rest of the request is not wanted any more, the library says so once the answer is out (RFC 9113, 8.1).
@@ -257,6 +262,24 @@ fn for_http2(parts: &mut Parts, is_tunnel: bool) {
     }
 }
 
+/// Why an answer was not sent whole.
+struct Ended {
+    reason: Reason,
+    limit: Option<Limit>,
+}
+
+impl From<Reason> for Ended {
+    fn from(reason: Reason) -> Self {
+        Self { reason, limit: None }
+    }
+}
+
+impl From<Limit> for Ended {
+    fn from(limit: Limit) -> Self {
+        Self { reason: Reason::CANCEL, limit: Some(limit) }
+    }
+}
+
 fn poll_send(
     stream: &SharedStream,
     sender: &mut Sender,
@@ -264,11 +287,11 @@ fn poll_send(
     alarm: &Alarm,
     tunnel_timeout: Option<Duration>,
     cx: &mut Context<'_>,
-) -> Poll<Result<(), Reason>> {
+) -> Poll<Result<(), Ended>> {
     loop {
         let mut moved = body.drive(cx);
         if sender.poll_reset(cx).is_ready() {
-            return Poll::Ready(Err(Reason::CANCEL));
+            return Poll::Ready(Err(Reason::CANCEL.into()));
         }
         let waiting = sender.waiting_bytes();
         let room = sender.poll_room(cx);
@@ -278,9 +301,9 @@ fn poll_send(
             stream.writing(|writing| writing.moved(taken));
         }
         match room {
-            Poll::Ready(Err(_)) => return Poll::Ready(Err(Reason::CANCEL)),
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(Reason::CANCEL.into())),
             Poll::Pending if tunnel_timeout.is_none() => {
-                return stream.writing(|writing| writing.poll_overdue(cx)).map(|()| Err(Reason::CANCEL));
+                return stream.writing(|writing| writing.poll_overdue(cx)).map(|()| Err(Limit::ClientTimeout.into()));
             }
             Poll::Pending => {}
             Poll::Ready(Ok(())) => match body.poll_frame(cx) {
@@ -288,13 +311,13 @@ fn poll_send(
                     match sender.send(frame) {
                         Ok(false) => {}
                         Ok(true) => return Poll::Ready(Ok(())),
-                        Err(_) => return Poll::Ready(Err(Reason::CANCEL)),
+                        Err(_) => return Poll::Ready(Err(Reason::CANCEL.into())),
                     }
                     continue;
                 }
-                Poll::Ready(None) => return Poll::Ready(sender.end().map_err(|_| Reason::CANCEL)),
+                Poll::Ready(None) => return Poll::Ready(sender.end().map_err(|_| Reason::CANCEL.into())),
                 // RFC 9113, 8.1: an answer that is not whole ends in an error that says so.
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Reason::INTERNAL_ERROR)),
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Reason::INTERNAL_ERROR.into())),
                 Poll::Pending => {}
             },
         }
@@ -303,6 +326,6 @@ fn poll_send(
             alarm.set(Instant::now() + timeout);
             continue;
         }
-        return alarm.poll(cx).map(|()| Err(Reason::CANCEL));
+        return alarm.poll(cx).map(|()| Err(Limit::TunnelTimeout.into()));
     }
 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use super::decoder::{Decoded, Decoder};
 use super::encoder;
 use super::framing::Framing;
-use super::head::{self, BadHead, HeadLimits, Lines, RequestHead};
+use super::head::{self, BadHead, HeadLimits, RequestHead};
 use super::wire::{Expected, Wire};
 use crate::proxy::alarm::Alarm;
 use crate::proxy::pace::Pace;
@@ -42,7 +42,6 @@ pub struct SharedConn(Rc<RefCell<Conn>>);
 pub struct Conn {
     /// Its bytes.
     pub wire: Wire,
-    lines: Lines,
     limits: HeadLimits,
     body: Decoder,
     body_bytes: u64,
@@ -76,7 +75,6 @@ impl SharedConn {
         let defaults = VipLimits::default();
         Self(Rc::new(RefCell::new(Conn {
             wire,
-            lines: Lines::default(),
             limits,
             body: Decoder::new(Framing::Length(0), limits),
             body_bytes: 0,
@@ -101,7 +99,7 @@ impl SharedConn {
         std::future::poll_fn(|cx| {
             let conn = &mut *self.0.borrow_mut();
             loop {
-                if conn.lines.skip_empty(&mut conn.wire.input, &mut skipped).map_err(NoRequest::Bad)? {
+                if conn.wire.lines.skip_empty(&mut conn.wire.input, &mut skipped).map_err(NoRequest::Bad)? {
                     if let Some(head) = conn.take_head().map_err(NoRequest::Bad)? {
                         return Poll::Ready(Ok(head));
                     }
@@ -243,9 +241,9 @@ impl SharedConn {
 
 impl Conn {
     fn take_head(&mut self) -> Result<Option<RequestHead>, BadHead> {
-        let Some(bytes) = self.lines.take(&mut self.wire.input, self.limits)? else { return Ok(None) };
-        let head = head::request(&bytes, &self.lines);
-        self.lines.clear();
+        let Some(bytes) = self.wire.take_head(self.limits)? else { return Ok(None) };
+        let head = head::request(&bytes, &self.wire.lines);
+        self.wire.lines.clear();
         head.map(Some)
     }
 

@@ -83,6 +83,9 @@ pub struct Lines {
     seen: usize,
 }
 
+/// Lines that there is always room for, once there was one head: those of an ordinary request.
+const ENDS_KEPT: usize = 32;
+
 /// Lines before a request line that are empty, as some clients send after a body, and are skipped (RFC 9112, 2.2).
 const EMPTY_LINES_MAX: usize = 4;
 
@@ -138,6 +141,11 @@ impl Lines {
     pub fn clear(&mut self) {
         self.ends.clear();
         self.seen = 0;
+    }
+
+    /// Gives back the memory that a long head has taken.
+    pub fn rest(&mut self) {
+        self.ends.shrink_to(ENDS_KEPT);
     }
 
     fn too_long(&self) -> BadHead {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::decoder::{BadBody, Decoded, Decoder};
 use super::encoder::{self, Encoder};
 use super::framing::{self, BadFraming, Framing};
-use super::head::{self, AnswerHead, BadHead, HeadLimits, Lines};
+use super::head::{self, AnswerHead, BadHead, HeadLimits};
 use super::wire::{Expected, Wire};
 use crate::proxy::exchange::Asker;
 use crate::proxy::headers;
@@ -38,7 +38,6 @@ pub struct Exchange {
     sending: Sending,
     /// When the request last moved.
     moved: Instant,
-    lines: Lines,
     interim: u32,
     answer: Decoder,
     keeps: bool,
@@ -146,7 +145,6 @@ impl Exchange {
             encoder,
             sending: Sending::Head,
             moved: Instant::now(),
-            lines: Lines::default(),
             interim: 0,
             answer: Decoder::new(Framing::Length(0), LIMITS),
             keeps: false,
@@ -189,9 +187,9 @@ impl Exchange {
     }
 
     fn take_head(&mut self) -> Result<Option<AnswerHead>, MemberFault> {
-        let Some(bytes) = self.lines.take(&mut self.wire.input, LIMITS)? else { return Ok(None) };
-        let head = head::answer(&bytes, &self.lines)?;
-        self.lines.clear();
+        let Some(bytes) = self.wire.take_head(LIMITS)? else { return Ok(None) };
+        let head = head::answer(&bytes, &self.wire.lines)?;
+        self.wire.lines.clear();
         Ok(Some(head))
     }
 

@@ -1,16 +1,19 @@
 //! One connection's bytes: what was read and is not understood yet, and what is still to be written.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::head::{BadHead, HeadLimits, Lines};
 
 use crate::proxy::stream::Stream;
 
-/// Bytes read at once where a head is expected: most are smaller, and what is left over is small.
-const READ_HEAD_BYTES: usize = 8 * 1024;
+/// Bytes read at once where a head is expected: most are smaller.
+const READ_HEAD_BYTES: usize = 16 * 1024;
 
 /// Bytes read at once of a body.
 const READ_BODY_BYTES: usize = 64 * 1024;
@@ -21,11 +24,19 @@ const COPY_BYTES_MAX: usize = 4 * 1024;
 /// Bytes that may wait to be written before more is taken in.
 const OUTPUT_BYTES_MAX: usize = 32 * 1024;
 
+thread_local! {
+    /// Where this worker's connections are read into, so that none has to keep room for what may never come: what did come
+    /// is copied out, into as much as it needs.
+    static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BODY_BYTES].into());
+}
+
 /// A connection.
 pub struct Wire {
     stream: Stream,
     /// Read, and not understood yet.
     pub input: BytesMut,
+    /// Where lines end in it, while a head is expected.
+    pub lines: Lines,
     output: Output,
     ended: bool,
 }
@@ -50,7 +61,7 @@ pub enum Expected {
 impl Wire {
     /// A connection of which `input` has been read already.
     pub fn new(stream: Stream, input: BytesMut) -> Self {
-        Self { stream, input, output: Output::default(), ended: false }
+        Self { stream, input, lines: Lines::default(), output: Output::default(), ended: false }
     }
 
     /// What carries it.
@@ -73,12 +84,24 @@ impl Wire {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
-        let room = if expected == Expected::Head { READ_HEAD_BYTES } else { READ_BODY_BYTES };
-        self.input.reserve(room);
-        // A future without a state of its own: polled once, it is what `poll_read` into a buffer would be.
-        let read = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
+        let most = if expected == Expected::Head { READ_HEAD_BYTES } else { READ_BODY_BYTES };
+        let read = ROOM.with_borrow_mut(|room| {
+            let mut buffer = ReadBuf::new(&mut room[..most]);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            self.input.extend_from_slice(buffer.filled());
+            Poll::Ready(io::Result::Ok(buffer.filled().len()))
+        });
+        let read = ready!(read)?;
         self.ended = read == 0;
         Poll::Ready(Ok(read))
+    }
+
+    /// Takes a whole head off `input`; `lines` then says where its lines end.
+    ///
+    /// # Errors
+    /// When it cannot become one.
+    pub fn take_head(&mut self, limits: HeadLimits) -> Result<Option<Bytes>, BadHead> {
+        self.lines.take(&mut self.input, limits)
     }
 
     /// Whether nothing has come, no end and no error either, on a connection that should be silent.
@@ -89,12 +112,10 @@ impl Wire {
 
     /// Gives back the memory that an idle connection does not need.
     pub fn rest(&mut self) {
-        if self.input.is_empty() {
-            self.input = BytesMut::new();
-        }
         if self.output.is_empty() {
             self.output.copied = BytesMut::new();
         }
+        self.lines.rest();
     }
 
     /// Where heads are written to. Goes out at the next flush.

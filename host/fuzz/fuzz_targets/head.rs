@@ -2,8 +2,6 @@
 
 #![no_main]
 
-use std::net::Ipv4Addr;
-
 use hyper::http::request::Parts;
 use libfuzzer_sys::fuzz_target;
 use switchback::proxy::head::{Head, is_authority};
@@ -24,7 +22,7 @@ fuzz_target!(|text: &[u8]| {
 
 /// The head as the member gets it, on which the policy agrees.
 fn normal(parts: Parts) -> Option<Parts> {
-    let head = Head::new(parts, Ipv4Addr::LOCALHOST.into()).ok()?;
+    let head = Head::new(parts, &switchback_fuzz::client()).ok()?;
     let (method, authority) = (head.method().to_owned(), head.authority().to_owned());
     let (path, query) = (head.path().to_owned(), head.query().map(ToOwned::to_owned));
     // Lookups read what is there, and never fail.

@@ -1,8 +1,20 @@
-//! What targets share: a request head made of text, so that seeds can be read and written by people.
+//! What targets share: a client, and a request head made of text, so that seeds can be read and written by people.
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Uri, Version};
+use switchback::proxy::exchange::Client;
+use switchback::proxy::forwarded::Scheme;
+use switchback::proxy::listener::Listener;
+use switchback::proxy::tls::certificates::Certificates;
+use switchback::spec::ListenerSpec;
+
+/// Somebody whom no listener trusts, over a plain connection.
+pub fn client() -> Client {
+    let spec = ListenerSpec::plain("127.0.0.1:80".parse().expect("an address"));
+    let listener = Listener::new("", spec, &Certificates::default()).expect("it has no certificates to be wrong");
+    Client::new("192.0.2.7:5".parse().ok(), None, Scheme::Http, listener.into())
+}
 
 /// The fields in lines of `name: value`; lines that cannot be fields are left out.
 pub fn fields(text: &[u8]) -> HeaderMap {

@@ -177,6 +177,10 @@ fn piece(input: &mut BytesMut, most: u64) -> Option<Bytes> {
 
 /// A chunk's first line, without its end.
 fn line(input: &mut BytesMut) -> Result<Option<Bytes>, BadBody> {
+    // What is no digit now will not become one.
+    if input.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) {
+        return Err(BadBody::ChunkSize);
+    }
     match memchr(b'\n', input) {
         Some(end) if end >= CHUNK_LINE_BYTES_MAX => Err(BadBody::ChunkExtension),
         Some(end) => {
@@ -187,8 +191,6 @@ fn line(input: &mut BytesMut) -> Result<Option<Bytes>, BadBody> {
             }
         }
         None if input.len() >= CHUNK_LINE_BYTES_MAX => Err(BadBody::ChunkExtension),
-        // What is no digit now will not become one.
-        None if input.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) => Err(BadBody::ChunkSize),
         None => Ok(None),
     }
 }
@@ -343,6 +345,7 @@ mod tests {
         refused("3\nabc\r\n0\r\n\r\n", BadBody::ChunkSize);
         refused("3\r\nabcd\r\n0\r\n\r\n", BadBody::ChunkEnd);
         refused("3\r\nabc\n0\r\n\r\n", BadBody::ChunkEnd);
+        refused(&format!("{}\r\n", "x".repeat(2000)), BadBody::ChunkSize);
     }
 
     #[test]

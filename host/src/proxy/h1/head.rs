@@ -106,11 +106,12 @@ impl Lines {
             };
             let end = self.seen + found + 1;
             self.seen = end;
-            if input[begin..end].len() < 2 || input[end - 2] != b'\r' {
-                return Err(BadHead::LineEnd);
-            }
+            // First: that a line is too long shows before its end has come, and may not depend on how much came at once.
             if end > limits.bytes || self.ends.len() > limits.fields + 1 {
                 return Err(self.too_long());
+            }
+            if input[begin..end].len() < 2 || input[end - 2] != b'\r' {
+                return Err(BadHead::LineEnd);
             }
             self.ends.push(end);
             if end - begin == 2 {
@@ -370,6 +371,19 @@ mod tests {
         assert_eq!(refused(&[b"GET / HTTP/1.1\r\nA: ".as_slice(), &[b'a'; 2000]].concat()), BadHead::TooLong);
         let many = [b"GET / HTTP/1.1\r\n".as_slice(), &b"A: b\r\n".repeat(5), b"\r\n"].concat();
         assert_eq!(refused(&many), BadHead::TooLong);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_so_whatever_ends_it() {
+        let bytes = [b"GET /".as_slice(), &[b'a'; 2000], b"\n"].concat();
+        for step in [1, 700, 3000] {
+            let (mut lines, mut input) = (Lines::default(), BytesMut::new());
+            let refused = bytes.chunks(step).find_map(|piece| {
+                input.extend_from_slice(piece);
+                lines.take(&mut input, LIMITS).err()
+            });
+            assert_eq!(refused, Some(BadHead::TargetTooLong), "by {step}");
+        }
     }
 
     #[test]

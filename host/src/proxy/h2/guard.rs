@@ -43,6 +43,11 @@ impl Offence {
     pub fn reason(&self) -> Option<Reason> {
         self.0.get()
     }
+
+    /// The first one is what ends the connection, however much was read at once.
+    fn set(&self, reason: Reason) {
+        self.0.set(self.0.get().or(Some(reason)));
+    }
 }
 
 impl Guarded {
@@ -128,7 +133,7 @@ impl Frames {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
             if self.block.see(&bytes[..skipped]) {
-                self.offence.0.set(Some(Reason::PROTOCOL_ERROR));
+                self.offence.set(Reason::PROTOCOL_ERROR);
             }
             bytes = &bytes[skipped..];
             let taken = (self.header.len() - self.have).min(bytes.len());
@@ -140,7 +145,7 @@ impl Frames {
                 let [high, middle, low, kind, flags, stream @ ..] = self.header;
                 self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
                 self.count(kind, flags);
-                self.block.begin(kind, flags, u32::from_be_bytes(stream) & (u32::MAX >> 1));
+                self.block.begin(kind, flags, u32::from_be_bytes(stream) & (u32::MAX >> 1), self.skip);
             }
         }
     }
@@ -166,9 +171,9 @@ impl Frames {
         };
         // RFC 9113, 3.4: the first is the rest of the preface.
         if !std::mem::replace(&mut self.begun, true) && (kind != SETTINGS || flags & ACK != 0) {
-            self.offence.0.set(Some(Reason::PROTOCOL_ERROR));
+            self.offence.set(Reason::PROTOCOL_ERROR);
         } else if !within {
-            self.offence.0.set(Some(Reason::ENHANCE_YOUR_CALM));
+            self.offence.set(Reason::ENHANCE_YOUR_CALM);
         }
     }
 }
@@ -179,57 +184,92 @@ impl Frames {
 struct Block {
     /// The highest stream that has had its head.
     highest: u32,
-    /// Bytes of padding and priority that come first.
-    before: usize,
-    /// Whether the first byte is still to come.
+    /// Whether the first field is still to be found out.
     expected: bool,
+    /// Whether the next byte says how many bytes of padding there are.
     padded: bool,
+    /// Bytes of the priority that come before the fields.
+    priority: usize,
+    /// Bytes of this frame that belong to the fields.
+    left: usize,
+    next: Next,
+}
+
+/// What a field section's next byte is (RFC 7541, 6).
+#[derive(Clone, Copy, Default)]
+enum Next {
+    /// The first of a field, or of a change of the table's size.
+    #[default]
+    Field,
+    /// One more of that size.
+    Size,
+    /// The length of a name.
+    Length,
+    /// The first of a name, in Huffman's code or as it is.
+    Name { is_huffman: bool },
 }
 
 impl Block {
-    fn begin(&mut self, kind: u8, flags: u8, stream: u32) {
+    fn begin(&mut self, kind: u8, flags: u8, stream: u32, length: usize) {
         const HEADERS: u8 = 1;
+        const CONTINUATION: u8 = 9;
         const PADDED: u8 = 8;
         const PRIORITY: u8 = 32;
-        self.expected = kind == HEADERS && stream <= self.highest;
-        if kind == HEADERS {
+        let is_first = kind == HEADERS;
+        self.expected = is_first && stream <= self.highest || kind == CONTINUATION && self.expected;
+        self.padded = is_first && flags & PADDED != 0;
+        self.priority = if is_first && flags & PRIORITY != 0 { 5 } else { 0 };
+        self.left = length;
+        if is_first {
             self.highest = self.highest.max(stream);
+            self.next = Next::Field;
         }
-        self.padded = flags & PADDED != 0;
-        self.before = usize::from(self.padded) + if flags & PRIORITY != 0 { 5 } else { 0 };
     }
 
-    /// Whether these bytes of the payload begin with a pseudo-field (RFC 7541, 6).
-    fn see(&mut self, mut bytes: &[u8]) -> bool {
-        if !self.expected || bytes.is_empty() {
-            return false;
+    /// Whether these bytes of the payload are those with which a section begins with a pseudo-field. They may come one
+    /// by one, and in several frames.
+    fn see(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes {
+            if !self.expected || self.left == 0 {
+                return false;
+            }
+            self.left -= 1;
+            if std::mem::take(&mut self.padded) {
+                self.left = self.left.saturating_sub((*byte).into());
+            } else if self.priority > 0 {
+                self.priority -= 1;
+            } else {
+                let Some(is_pseudo) = self.next.see(*byte) else { continue };
+                self.expected = false;
+                return is_pseudo;
+            }
         }
-        let before = self.before.min(bytes.len());
-        self.before -= before;
-        bytes = &bytes[before..];
-        // Indexed, and literals whose name is: the first 14 of the static table are pseudo-fields.
+        false
+    }
+}
+
+impl Next {
+    /// Whether the first field is a pseudo-field, once that is known.
+    fn see(&mut self, byte: u8) -> Option<bool> {
+        // The first 14 of the static table are.
         let is_pseudo = |index: u8| (1..=14).contains(&index);
-        let begins = match bytes {
-            [] => return false,
-            [first, ..] if first & 0x80 != 0 => is_pseudo(first & 0x7f),
-            // A change of the table's size comes first; the field after it.
-            [first, ..] if first & 0xe0 == 0x20 => {
-                self.before = 1;
-                return self.see(bytes);
-            }
-            // A literal with a name of its own: after its length, `:`, plain or in Huffman's code.
-            [0x40 | 0x10 | 0x00, length, first, ..] => {
-                if length & 0x80 == 0 {
-                    *first == b':'
-                } else {
-                    first & 0xfe == 0xb8
-                }
-            }
-            [first, ..] if first & 0xc0 == 0x40 => is_pseudo(first & 0x3f),
-            [first, ..] => is_pseudo(first & 0x0f),
-        };
-        self.expected = false;
-        begins
+        match *self {
+            Self::Field if byte & 0x80 != 0 => return Some(is_pseudo(byte & 0x7f)),
+            Self::Field if matches!(byte, 0x40 | 0x10 | 0x00) => *self = Self::Length,
+            Self::Field if byte & 0x40 != 0 => return Some(is_pseudo(byte & 0x3f)),
+            Self::Field if byte == 0x3f => *self = Self::Size,
+            Self::Field if byte & 0x20 != 0 => {}
+            Self::Field => return Some(is_pseudo(byte & 0x0f)),
+            Self::Size if byte & 0x80 != 0 => {}
+            Self::Size => *self = Self::Field,
+            // No pseudo-field is that long.
+            Self::Length if byte & 0x7f == 0x7f => return Some(false),
+            Self::Length => *self = Self::Name { is_huffman: byte & 0x80 != 0 },
+            // `:`, of which Huffman's code has seven bits.
+            Self::Name { is_huffman: true } => return Some(byte & 0xfe == 0xb8),
+            Self::Name { is_huffman: false } => return Some(byte == b':'),
+        }
+        None
     }
 }
 
@@ -304,7 +344,9 @@ mod tests {
     fn trailers_begin_with_no_pseudo_field() {
         let check = |block: &[u8], flags, expected| {
             let both = [frame(1, 4, &[0x82]), frame(1, flags, block)].concat();
-            assert_eq!(offence(&both, 1000), expected, "{block:?}");
+            for step in [1, 2, 1000] {
+                assert_eq!(offence(&both, step), expected, "{block:?} by {step}");
+            }
         };
         let bad = Some(Reason::PROTOCOL_ERROR);
         check(&[0x82], 5, bad);
@@ -313,10 +355,32 @@ mod tests {
         check(&[0x00, 2, b':', b'x', 0], 5, bad);
         check(&[0x40, 0x82, 0xb8, 0xff, 0], 5, bad);
         check(&[2, 0x84, 0, 0], 5 | 8, bad);
+        check(&[0x3f, 0xe1, 0x1f, 0x84], 5, bad);
+        // Padding is no field.
+        check(&[1, 0x84], 5 | 8, None);
+        check(&[0, 0, 0, 0, 1, 0x84], 5 | 32, bad);
         check(&[0x00, 1, b'x', 0], 5, None);
         check(&[0xbe], 5, None);
         // Another request's head.
         assert_eq!(offence(&frame(1, 4, &[0x82]), 3), None);
+    }
+
+    #[test]
+    fn trailers_are_one_section_in_however_many_frames() {
+        let section = [frame(1, 4, &[0x82]), frame(1, 1, &[0x40]), frame(9, 0, &[]), frame(9, 0, &[2])].concat();
+        let check = |last: &[u8], expected| {
+            assert_eq!(offence(&[&section[..], &frame(9, 4, last)].concat(), 3), expected, "{last:?}");
+        };
+        check(b":x\0", Some(Reason::PROTOCOL_ERROR));
+        check(b"xy\0", None);
+    }
+
+    #[test]
+    fn the_first_offence_is_the_one_that_counts() {
+        let both = [&frame(6, 0, &[0; 8]).repeat(BURST as usize + 1)[..], &frame(1, 4, &[0x82]).repeat(2)].concat();
+        for step in [9, 1_000_000] {
+            assert_eq!(offence(&both, step), Some(Reason::ENHANCE_YOUR_CALM), "by {step}");
+        }
     }
 
     #[test]

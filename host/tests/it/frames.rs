@@ -33,15 +33,22 @@ mod floods;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use self::case::Case;
 use self::peer::{Dial, Peer, Wire};
 use self::recorder::Recorder;
 use self::wire::{WHOLE, headers};
+use crate::certificates::Authority;
 use crate::support::Host;
 
 /// What a case may take, and each request beside or after it. A host that says nothing fails by this.
@@ -53,6 +60,43 @@ async fn every_sequence_of_frames_comes_to_an_allowed_end() {
     let host = Host::with().pool_at("blue", &[member.address], "").vip("web", "pool = \"blue\"").start().await;
     let address = host.address();
     judge(&plain(address), &member, &cases()).await;
+}
+
+#[tokio::test]
+async fn every_sequence_of_frames_comes_to_the_same_end_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let (cert, key) = authority.issue(folder.path(), "shop", &["www.example.com"]);
+    let member = Recorder::start().await;
+    let listener = format!(
+        "[listeners.secure]\naddress = \"127.0.0.1:0\"\ncertificates = [{{ cert = \"{}\", key = \"{}\" }}]\n\
+         [vips.web]\nlisten = \"secure\"\npool = \"blue\"\n",
+        cert.display(),
+        key.display()
+    );
+    let host = Host::with().pool_at("blue", &[member.address], "").config(&listener).start().await;
+    let roots = authority.ca_path(folder.path());
+    judge(&secure(host.address(), &roots), &member, &cases()).await;
+}
+
+/// Connections over TLS, on which HTTP/2 is agreed on.
+fn secure(address: SocketAddr, ca: &Path) -> Box<Dial> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+    let builder = ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into());
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = TlsConnector::from(Arc::new(config));
+    Box::new(move || {
+        let connector = connector.clone();
+        Box::pin(async move {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let name = ServerName::try_from("www.example.com").unwrap();
+            Ok(Box::new(connector.connect(name, stream).await?) as Box<dyn Wire>)
+        })
+    })
 }
 
 /// Connections over TCP, on which HTTP/2 is known beforehand.

@@ -320,12 +320,14 @@ fn poll_flush(conn: &SharedConn, cx: &mut Context<'_>) -> Poll<bool> {
 async fn tunnel(conn: &SharedConn, alarm: &Alarm, mut body: Body) -> After {
     conn.become_tunnel();
     let timeout = body.tunnel_timeout();
+    alarm.set(Instant::now() + timeout);
     let mut encoder = Encoder::UntilClose;
     let mut ended = false;
     poll_fn(|cx| {
         loop {
             let mut moved = body.drive(cx);
-            if !ended && conn.with(|conn| conn.wire.has_room()) {
+            let has_room = conn.with(|conn| conn.wire.has_room());
+            if !ended && has_room {
                 match body.poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => {
                         moved = true;
@@ -341,6 +343,8 @@ async fn tunnel(conn: &SharedConn, alarm: &Alarm, mut body: Body) -> After {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 // The member has ended its side, and been told that the client has, too.
                 Poll::Ready(Ok(())) if ended && body.is_request_done() => return Poll::Ready(()),
+                // The client took what it had no room for: the member may go on.
+                Poll::Ready(Ok(())) if !has_room => moved = true,
                 _ => {}
             }
             if moved {

@@ -61,8 +61,9 @@ pub async fn serve(worker: Rc<Worker>, client: Rc<Client>, wire: Wire, leaving: 
             Err(NoRequest::Bad(bad)) => refuse(&worker, &conn, bad.into()).await,
         };
         match after {
-            After::Keep if !leaving.has_begun() => alarm.set(Instant::now() + limits.idle_timeout),
-            After::Keep | After::Close => return close(&conn).await,
+            // Where the listener leaves, what was sent ahead is still served, and the last answer says that it is the last.
+            After::Keep => alarm.set(Instant::now() + limits.idle_timeout),
+            After::Close => return close(&conn).await,
             After::Gone => return,
         }
     }

@@ -26,6 +26,10 @@ use super::worker::Worker;
 use super::{h1, h2};
 use crate::telemetry::Limit;
 
+/// How long a connection that was just accepted may take to begin when its listener leaves: a handshake's round trips.
+/// Browsers open connections that they do not need yet, and the host would wait for those for as long as a head may take.
+const SAY_TIME: Duration = Duration::from_secs(1);
+
 /// Serves a connection to its end.
 pub async fn serve(
     worker: Rc<Worker>,
@@ -35,7 +39,12 @@ pub async fn serve(
     leaving: Rc<Leaving>,
 ) {
     // All that comes before the first head has as long as a head has.
-    let opened = tokio::time::timeout(listener.spec.limits.head_timeout, open(stream, peer, listener.clone())).await;
+    let opened = tokio::time::timeout(listener.spec.limits.head_timeout, open(stream, peer, listener.clone()));
+    let opened = tokio::select! {
+        biased;
+        opened = opened => opened,
+        () = left(&leaving) => return,
+    };
     match opened {
         Ok(Ok(Opened { client, stream, read_ahead, speaks: Speaks::Http2 })) => {
             h2::server::serve(worker, Rc::new(client), stream, read_ahead, leaving).await;
@@ -49,6 +58,12 @@ pub async fn serve(
             tracing::debug!(?peer, listener = &*listener.name, "a connection did not begin in time");
         }
     }
+}
+
+/// Resolves when the listener leaves, and whoever had sent something before could have said what it wants.
+async fn left(leaving: &Rc<Leaving>) {
+    leaving.wait().await;
+    tokio::time::sleep(SAY_TIME).await;
 }
 
 /// How long a client that is not let in may take to read why.

@@ -239,12 +239,15 @@ impl Connector {
         timeout: Duration,
     ) -> io::Result<Multiplexed> {
         let turn = self.opening.borrow_mut().entry(key.clone()).or_default().clone();
-        let _turn = turn.lock().await;
+        let began = Instant::now();
+        // Who waits for a turn waits no longer than for a connection: where the member cannot be reached, all that wait
+        // would otherwise find that out one after the other.
+        let _turn = tokio::time::timeout(timeout, turn.lock()).await.map_err(|_| timed_out())?;
         if let Some(shared) = self.share(key) {
             return Ok(shared);
         }
-        let began = Instant::now();
-        let stream = self.connect(&key.address, transport, client, timeout).await?;
+        let left = timeout.saturating_sub(began.elapsed());
+        let stream = self.connect(&key.address, transport, client, left).await?;
         let left = timeout.saturating_sub(began.elapsed());
         let connection = tokio::time::timeout(left, Multiplexed::begin(stream)).await.map_err(|_| timed_out())??;
         let shared = Shared { connection: connection.clone(), used: Instant::now() };

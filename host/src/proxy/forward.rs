@@ -28,6 +28,10 @@ use crate::policy::answer::Respond;
 /// Members tried for one request, when they cannot be reached.
 const TRIES_MAX: usize = 3;
 
+/// Idle connections to one member tried for one request. Each may have been closed meanwhile; and one of HTTP/2 stays
+/// open, however often the member refuses a request on it.
+const REUSES_MAX: usize = 4;
+
 /// Takes a request all the way: to a member and back, or to an answer of our own.
 ///
 /// What comes before the answer goes to `asker`. `alarm` is the client's, which has nothing else to wait for meanwhile.
@@ -74,6 +78,10 @@ impl Line<'_> {
             head.enter(&vip.name);
             self.asker.limit(&vip.limits);
             if let (Some(port), Scheme::Http) = (vip.redirect_to_https, head.origin_scheme()) {
+                // Without a host, the path's first segment would be taken for one.
+                if head.host().is_empty() {
+                    return Err(Malformed::HostMissing.into());
+                }
                 return Ok(redirect_to_https(&head, port));
             }
             if let (Some(max), Some(length)) = (vip.limits.request_body_bytes_max, body.length())
@@ -135,7 +143,8 @@ impl Line<'_> {
             let key = pool.transport.key(&member.0.address);
             // A member may close a connection that was idle at the moment we take it. That is nobody's failure: what was
             // not sent is sent again, and what can be repeated without harm is repeated, until a connection is new.
-            while let Some(connection) = connector.reuse(&key, pool.transport.protocol) {
+            for _ in 0..REUSES_MAX {
+                let Some(connection) = connector.reuse(&key, pool.transport.protocol) else { break };
                 match self.send_on(connection, parts, body, pool, &member).await {
                     Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member }),
                     Err(Unsent { failure, body: Some(spare), seen }) if may_repeat(&failure, parts, seen) => {

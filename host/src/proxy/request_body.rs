@@ -55,6 +55,14 @@ impl RequestBody {
         }
     }
 
+    /// Whether the client sends nothing before it is told to go on.
+    pub fn awaits_continue(&self) -> bool {
+        match self {
+            Self::H1(conn) => conn.awaits_continue(),
+            Self::Empty | Self::H2(_) => false,
+        }
+    }
+
     /// From now on, everything that the client sends is content: the member has switched protocols.
     pub fn become_tunnel(&mut self) {
         match self {

@@ -10,6 +10,7 @@ mod folder;
 mod frames;
 mod policies;
 mod requests;
+mod review;
 mod restarts;
 mod readme;
 mod switching;

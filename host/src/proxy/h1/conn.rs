@@ -53,6 +53,8 @@ pub struct Conn {
     takes_interim: bool,
     /// Whether it waits for one before it sends its content.
     awaits_continue: bool,
+    /// Whether all that comes is a tunnel's, which has a time-out of its own.
+    is_tunnel: bool,
     looking_after: Option<Pin<Box<Interval>>>,
     /// How often we looked since anything was written.
     pub looks: u32,
@@ -83,6 +85,7 @@ impl SharedConn {
             writing: Pace::new(&defaults),
             takes_interim: false,
             awaits_continue: false,
+            is_tunnel: false,
             looking_after: None,
             looks: 0,
         })))
@@ -171,6 +174,7 @@ impl SharedConn {
             match conn.wire.poll_read(cx, Expected::Body) {
                 Poll::Ready(Ok(read)) => conn.reading.moved(read),
                 Poll::Ready(Err(_)) => return Poll::Ready(Some(Err(ClientFault::Gone))),
+                Poll::Pending if conn.is_tunnel => return Poll::Pending,
                 Poll::Pending => {
                     ready!(conn.reading.poll_overdue(cx));
                     return Poll::Ready(Some(Err(ClientFault::Slow)));
@@ -198,7 +202,7 @@ impl SharedConn {
     pub fn become_tunnel(&self) {
         let conn = &mut *self.0.borrow_mut();
         conn.body = Decoder::new(Framing::UntilClose, conn.limits);
-        conn.body_bytes_max = None;
+        (conn.is_tunnel, conn.body_bytes_max) = (true, None);
     }
 
     /// Ready when the client has gone. Writes what waits to be written.

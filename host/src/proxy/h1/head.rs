@@ -268,7 +268,8 @@ fn request_version(text: &[u8]) -> Result<Version, BadHead> {
 }
 
 fn is_absolute_without_path(target: &[u8]) -> bool {
-    let after_scheme = target.windows(3).position(|three| three == b"://").map(|at| &target[at + 3..]);
+    let colon = memchr(b':', target).filter(|colon| target[..*colon].iter().all(u8::is_ascii_alphanumeric));
+    let after_scheme = colon.and_then(|colon| target[colon..].strip_prefix(b"://"));
     after_scheme.is_some_and(|rest| !rest.iter().any(|byte| matches!(byte, b'/' | b'?')))
 }
 
@@ -384,6 +385,18 @@ mod tests {
             });
             assert_eq!(refused, Some(BadHead::TargetTooLong), "by {step}");
         }
+    }
+
+    #[test]
+    fn only_an_absolute_target_without_a_path_asks_about_the_whole_server() {
+        let check = |target: &str, expected: &str| {
+            let head = read(format!("OPTIONS {target} HTTP/1.1\r\n\r\n").as_bytes()).unwrap().unwrap();
+            assert_eq!(head.target.to_string(), expected);
+        };
+        check("http://a", "*");
+        check("HTTPS://a:8443", "*");
+        check("/login?next=https://b", "/login?next=https://b");
+        check("http://a/b?c=https://d", "http://a/b?c=https://d");
     }
 
     #[test]

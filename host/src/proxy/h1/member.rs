@@ -23,7 +23,7 @@ use crate::proxy::request_body::{ClientFault, RequestBody};
 const LIMITS: HeadLimits = HeadLimits { bytes: 64 * 1024, fields: 200 };
 
 /// Interim answers to one request. More of them say nothing that is worth the time.
-const INTERIM_MAX: u32 = 64;
+pub const INTERIM_MAX: u32 = 64;
 
 /// A request on its way, and its answer.
 pub struct Exchange {
@@ -111,8 +111,9 @@ impl Exchange {
     /// Begins with a request whose fields are as the member shall get them, but for those that frame its content.
     pub fn begin(mut wire: Wire, parts: &Parts, body: RequestBody) -> Self {
         let wants_upgrade = headers::connection_has(&parts.headers, "upgrade");
-        // The content of an upgraded connection begins when the member has switched.
-        let length = if wants_upgrade { Some(0) } else { body.length() };
+        // All that HTTP/2 sends is the tunnel's and waits for the member to switch; HTTP/1 may have content before that.
+        let holds_body = wants_upgrade && matches!(body, RequestBody::H2(_));
+        let length = if holds_body { Some(0) } else { body.length() };
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let output = wire.output();
         encoder::request_line(output, &parts.method, target);
@@ -141,7 +142,7 @@ impl Exchange {
             wants_upgrade,
             body,
             body_begun: false,
-            body_ended: wants_upgrade,
+            body_ended: holds_body,
             encoder,
             sending: Sending::Head,
             moved: Instant::now(),
@@ -274,6 +275,11 @@ impl Exchange {
                 Poll::Ready(Ok(())) => self.sending = Sending::Content,
             }
             if waits {
+                // The member has all that there is: what it takes from now on is the client's time, unless that waits
+                // for the member.
+                if !self.body.awaits_continue() {
+                    self.moved = Instant::now();
+                }
                 break;
             }
         }

@@ -62,8 +62,9 @@ pub async fn serve(worker: Rc<Worker>, client: Rc<Client>, wire: Wire, leaving: 
             Err(NoRequest::Bad(bad)) => refuse(&worker, &conn, bad.into()).await,
         };
         match after {
-            After::Keep if !leaving.has_begun() => alarm.set(Instant::now() + limits.idle_timeout),
-            After::Keep | After::Close => return close(&conn).await,
+            // Where the listener leaves, what was sent ahead is still served, and the last answer says that it is the last.
+            After::Keep => alarm.set(Instant::now() + limits.idle_timeout),
+            After::Close => return close(&conn).await,
             After::Gone => return,
         }
     }
@@ -332,12 +333,14 @@ fn poll_flush(conn: &SharedConn, cx: &mut Context<'_>) -> Poll<Result<(), Wrote>
 async fn tunnel(conn: &SharedConn, alarm: &Alarm, mut body: Body) -> bool {
     conn.become_tunnel();
     let timeout = body.tunnel_timeout();
+    alarm.set(Instant::now() + timeout);
     let mut encoder = Encoder::UntilClose;
     let mut ended = false;
     poll_fn(|cx| {
         loop {
             let mut moved = body.drive(cx);
-            if !ended && conn.with(|conn| conn.wire.has_room()) {
+            let has_room = conn.with(|conn| conn.wire.has_room());
+            if !ended && has_room {
                 match body.poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => {
                         moved = true;
@@ -353,6 +356,8 @@ async fn tunnel(conn: &SharedConn, alarm: &Alarm, mut body: Body) -> bool {
                 Poll::Ready(Err(_)) => return Poll::Ready(false),
                 // The member has ended its side, and been told that the client has, too.
                 Poll::Ready(Ok(())) if ended && body.is_request_done() => return Poll::Ready(false),
+                // The client took what it had no room for: the member may go on.
+                Poll::Ready(Ok(())) if !has_room => moved = true,
                 _ => {}
             }
             if moved {

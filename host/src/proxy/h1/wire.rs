@@ -1,6 +1,7 @@
 //! One connection's bytes: what was read and is not understood yet, and what is still to be written.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -38,6 +39,8 @@ pub struct Wire {
     /// Where lines end in it, while a head is expected.
     pub lines: Lines,
     output: Output,
+    /// Whether all that was written has left what carries it: TLS keeps some of it back until it is flushed.
+    flushed: bool,
     ended: bool,
 }
 
@@ -61,7 +64,7 @@ pub enum Expected {
 impl Wire {
     /// A connection of which `input` has been read already.
     pub fn new(stream: Stream, input: BytesMut) -> Self {
-        Self { stream, input, lines: Lines::default(), output: Output::default(), ended: false }
+        Self { stream, input, lines: Lines::default(), output: Output::default(), flushed: true, ended: false }
     }
 
     /// What carries it.
@@ -107,7 +110,11 @@ impl Wire {
     /// Whether nothing has come, no end and no error either, on a connection that should be silent.
     pub fn is_silent(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        self.input.is_empty() && !self.ended && self.poll_read(&mut cx, Expected::Head).is_pending()
+        // A task that has done much already is told that nothing has come, to give others their turn: here it would be
+        // believed.
+        let read = pin!(tokio::task::unconstrained(poll_fn(|cx| self.poll_read(cx, Expected::Head))));
+        let is_pending = read.poll(&mut cx).is_pending();
+        is_pending && self.input.is_empty() && !self.ended
     }
 
     /// Gives back the memory that an idle connection does not need.
@@ -120,18 +127,18 @@ impl Wire {
 
     /// Where heads are written to. Goes out at the next flush.
     pub fn output(&mut self) -> &mut BytesMut {
-        debug_assert!(self.output.piece.is_empty(), "a head never follows a piece that waits");
+        debug_assert!(self.output.takes_more(), "a head never follows a piece that waits");
         &mut self.output.copied
     }
 
     /// Whether more may be put behind what waits to be written.
     pub fn has_room(&self) -> bool {
-        self.output.piece.is_empty() && self.output.copied.len() < OUTPUT_BYTES_MAX
+        self.output.takes_more() && self.output.copied.len() < OUTPUT_BYTES_MAX
     }
 
     /// Puts a piece of a body, and what ends it, behind what waits to be written.
     pub fn push(&mut self, piece: Bytes, after: &'static [u8]) {
-        debug_assert!(self.has_room(), "asked before");
+        debug_assert!(self.output.takes_more(), "asked before");
         if piece.len() <= COPY_BYTES_MAX {
             self.output.copied.extend_from_slice(&piece);
             self.output.copied.extend_from_slice(after);
@@ -143,7 +150,7 @@ impl Wire {
 
     /// Whether all was written.
     pub fn is_flushed(&self) -> bool {
-        self.output.is_empty()
+        self.output.is_empty() && self.flushed
     }
 
     /// Bytes that wait to be written.
@@ -153,12 +160,12 @@ impl Wire {
 
     /// Writes all that waits.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.output.is_empty() {
+        if self.is_flushed() {
             return Poll::Ready(Ok(()));
         }
         while !self.output.is_empty() {
             let stream = Pin::new(&mut self.stream);
-            let written = ready!(if self.output.piece.is_empty() {
+            let written = ready!(if self.output.takes_more() {
                 stream.poll_write(cx, &self.output.copied)
             } else {
                 stream.poll_write_vectored(cx, &self.output.slices())
@@ -167,8 +174,11 @@ impl Wire {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.output.advance(written);
+            self.flushed = false;
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.flushed = true;
+        Poll::Ready(Ok(()))
     }
 
     /// Ends our side, after all that waits.
@@ -181,6 +191,11 @@ impl Wire {
 impl Output {
     fn is_empty(&self) -> bool {
         self.copied.is_empty() && self.piece.is_empty() && self.after.is_empty()
+    }
+
+    /// Whether what is copied comes last.
+    fn takes_more(&self) -> bool {
+        self.piece.is_empty() && self.after.is_empty()
     }
 
     fn slices(&self) -> [IoSlice<'_>; 3] {
@@ -202,5 +217,91 @@ impl Output {
             self.piece = Bytes::new();
         }
         self.after = &self.after[written - piece..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::proxy::h1::encoder::Encoder;
+    use crate::proxy::stream::Plain;
+
+    fn pair() -> (Wire, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Wire::new(Stream::Plain(Plain::Unix(ours)), BytesMut::new()), theirs)
+    }
+
+    #[tokio::test]
+    async fn what_ends_a_piece_follows_it_where_a_write_stopped_between_them() {
+        let (mut wire, mut peer) = pair();
+        for written in [COPY_BYTES_MAX + 1, COPY_BYTES_MAX + 2] {
+            wire.push(Bytes::from(vec![b'a'; COPY_BYTES_MAX + 1]), b"\r\n");
+            wire.output.advance(written);
+            assert!(!wire.has_room());
+            poll_fn(|cx| wire.poll_flush(cx)).await.unwrap();
+            let mut rest = vec![0; COPY_BYTES_MAX + 3 - written];
+            peer.read_exact(&mut rest).await.unwrap();
+            assert!(b"\r\n".ends_with(&rest));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_tls_keeps_back_is_not_flushed() {
+        let certified = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let (cert, key) = (certified.cert.der().clone(), certified.signing_key.serialize_der());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(cert.clone()).unwrap();
+        let client = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let server = rustls::ServerConfig::builder().with_no_client_auth();
+        let server = server.with_single_cert(vec![cert], key.try_into().unwrap()).unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let name = "a".try_into().unwrap();
+        let (ours, theirs) = tokio::join!(
+            tokio_rustls::TlsAcceptor::from(Arc::new(server)).accept(Plain::Unix(ours)),
+            tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, theirs),
+        );
+        let (mut wire, mut peer) =
+            (Wire::new(Stream::Tls(Box::new(ours.unwrap().into())), BytesMut::new()), theirs.unwrap());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut pushed = 0;
+        while wire.poll_flush(&mut cx).is_ready() {
+            wire.push(Bytes::from_static(&[b'a'; COPY_BYTES_MAX]), b"");
+            pushed += COPY_BYTES_MAX;
+        }
+        assert!(wire.poll_flush(&mut cx).is_pending());
+        let mut read = vec![0; pushed];
+        let (flushed, read) = tokio::join!(poll_fn(|cx| wire.poll_flush(cx)), peer.read_exact(&mut read));
+        assert!(flushed.is_ok() && read.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_chunk_is_taken_where_its_size_fills_the_room() {
+        let (mut wire, _peer) = pair();
+        wire.output().extend_from_slice(&[b'a'; OUTPUT_BYTES_MAX - 1]);
+        Encoder::Chunked.encode(hyper::body::Frame::data(Bytes::from_static(b"abc")), &mut wire).unwrap();
+        assert!(wire.output.copied.ends_with(b"a3\r\nabc\r\n"));
+    }
+
+    #[tokio::test]
+    async fn bytes_that_came_unasked_are_heard_however_much_the_task_has_done() {
+        let (mut wire, mut peer) = pair();
+        tokio::io::AsyncWriteExt::write_all(&mut peer, b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+        let Stream::Plain(Plain::Unix(stream)) = &wire.stream else { panic!("made of one") };
+        stream.readable().await.unwrap();
+        // More than a task may do before others get their turn.
+        let polled = async {
+            for _ in 0..10_000 {
+                if tokio::task::coop::has_budget_remaining() {
+                    let _ = std::pin::pin!(tokio::task::coop::consume_budget())
+                        .poll(&mut Context::from_waker(Waker::noop()));
+                }
+            }
+            wire.is_silent()
+        };
+        assert!(!polled.await);
     }
 }

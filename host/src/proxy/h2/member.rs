@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use ::h2::client::{Builder, ResponseFuture, SendRequest};
 use ::h2::ext::Protocol;
-use ::h2::{Error, Reason, RecvStream};
+use ::h2::{Error, Ping, Reason, RecvStream};
 use bytes::Bytes;
 use hyper::body::Frame;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TE, UPGRADE};
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::sender::Sender;
 use crate::proxy::exchange::Asker;
 use crate::proxy::h1::decoder;
-use crate::proxy::h1::member::{Failure, MemberFault};
+use crate::proxy::h1::member::{Failure, INTERIM_MAX, MemberFault};
 use crate::proxy::request_body::{ClientFault, RequestBody};
 use crate::proxy::stream::Stream;
 use crate::proxy::websocket;
@@ -49,7 +49,9 @@ pub struct Exchange {
     sender: Option<Sender>,
     body: RequestBody,
     body_begun: bool,
-    wants_upgrade: bool,
+    /// The protocol that the member is still to switch to.
+    upgrade: Option<HeaderValue>,
+    interim: u32,
     websocket_key: Option<HeaderValue>,
     moved: Instant,
     content: Option<RecvStream>,
@@ -74,7 +76,8 @@ impl Multiplexed {
             .max_send_buffer_size(SEND_BUFFER_BYTES)
             .max_header_list_size(FIELD_BYTES_MAX)
             .handshake(stream);
-        let (requests, connection) = handshake.await.map_err(io::Error::other)?;
+        let (requests, mut connection) = handshake.await.map_err(io::Error::other)?;
+        let heard = connection.ping_pong();
         let open = Rc::new(Cell::new(true));
         let ends = open.clone();
         tokio::task::spawn_local(async move {
@@ -84,6 +87,11 @@ impl Multiplexed {
             }
             ends.set(false);
         });
+        // Whoever answers has sent its SETTINGS before (RFC 9113, 3.4): how many requests it takes at once, and whether
+        // upgrades; and does speak HTTP/2.
+        if let Some(mut heard) = heard {
+            heard.ping(Ping::opaque()).await.map_err(io::Error::other)?;
+        }
         Ok(Self { requests, in_flight: Rc::default(), open })
     }
 
@@ -107,7 +115,10 @@ impl Multiplexed {
     /// # Errors
     /// What is left of it, where the connection takes no more.
     pub fn send(&mut self, parts: &Parts, body: RequestBody) -> Result<Exchange, (MemberFault, RequestBody)> {
-        let upgrade = parts.headers.get(UPGRADE).filter(|_| parts.headers.contains_key(CONNECTION)).cloned();
+        // What HTTP/1 may send before the switch has no place in HTTP/2: such an offer is not passed on (RFC 9110, 7.8).
+        let may_switch = matches!(body, RequestBody::H2(_)) || body.length() == Some(0);
+        let may_switch = may_switch && parts.headers.contains_key(CONNECTION);
+        let upgrade = parts.headers.get(UPGRADE).filter(|_| may_switch).cloned();
         let request = match request(parts, upgrade.as_ref(), &body) {
             Ok(request) => request,
             Err(fault) => return Err((fault, body)),
@@ -125,7 +136,8 @@ impl Multiplexed {
                     sender: (!ends).then(|| Sender::new(stream)),
                     body,
                     body_begun: false,
-                    wants_upgrade: upgrade.is_some(),
+                    upgrade,
+                    interim: 0,
                     websocket_key: parts.headers.get(websocket::KEY).cloned(),
                     moved: Instant::now(),
                     content: None,
@@ -182,25 +194,34 @@ impl Exchange {
             return Poll::Ready(Err(fault.into()));
         }
         while let Poll::Ready(Some(Ok(interim))) = self.answer.poll_informational(cx) {
-            asker.interim(interim.status(), interim.headers());
+            if interim.status() == StatusCode::SWITCHING_PROTOCOLS {
+                // RFC 9113, 8.6: HTTP/2 has no 101.
+                return Poll::Ready(Err(MemberFault::UnaskedUpgrade.into()));
+            }
+            self.interim += 1;
+            if self.interim > INTERIM_MAX {
+                return Poll::Ready(Err(MemberFault::Interim.into()));
+            }
+            let (mut fields, ()) = interim.into_parts();
+            // RFC 9110, 8.6.
+            fields.headers.remove(CONTENT_LENGTH);
+            asker.interim(fields.status, &fields.headers);
         }
         let response = match ready!(std::pin::Pin::new(&mut self.answer).poll(cx)) {
             Ok(response) => response,
             Err(error) => return Poll::Ready(Err(self.fault(&error).into())),
         };
         let (mut parts, content) = response.into_parts();
-        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            // RFC 9113, 8.6: HTTP/2 has no 101.
-            return Poll::Ready(Err(MemberFault::UnaskedUpgrade.into()));
-        }
         self.is_without_content |= crate::proxy::h1::framing::has_no_content(parts.status);
         let said = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         self.length = if content.is_end_stream() || self.is_without_content { Some(0) } else { said };
         self.content = Some(content);
-        if self.wants_upgrade && parts.status.is_success() {
-            self.switch(&mut parts.status, &mut parts.headers);
-        } else if self.wants_upgrade {
-            self.sender = None;
+        match self.upgrade.take() {
+            Some(protocol) if parts.status.is_success() => {
+                self.switch(protocol, &mut parts.status, &mut parts.headers);
+            }
+            Some(_) => self.sender = None,
+            None => {}
         }
         let mut response = Response::new(());
         *response.status_mut() = parts.status;
@@ -209,12 +230,11 @@ impl Exchange {
     }
 
     /// Says in HTTP/1's words that the member has switched (RFC 8441, 5).
-    fn switch(&mut self, status: &mut StatusCode, fields: &mut HeaderMap) {
-        self.wants_upgrade = false;
+    fn switch(&mut self, protocol: HeaderValue, status: &mut StatusCode, fields: &mut HeaderMap) {
         self.length = None;
         self.body.become_tunnel();
         *status = StatusCode::SWITCHING_PROTOCOLS;
-        fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        fields.insert(UPGRADE, protocol);
         if let Some(key) = &self.websocket_key {
             fields.insert(websocket::ACCEPT, websocket::accept(key));
         }
@@ -273,7 +293,7 @@ impl Exchange {
     pub fn drive(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
         // The content of an upgraded connection begins when the member has switched.
-        while let Some(sender) = self.sender.as_mut().filter(|_| !self.wants_upgrade) {
+        while let Some(sender) = self.sender.as_mut().filter(|_| self.upgrade.is_none()) {
             match sender.poll_room(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Err(_)) => {
@@ -282,7 +302,10 @@ impl Exchange {
                 }
                 Poll::Ready(Ok(())) => {}
             }
-            let Poll::Ready(frame) = self.body.poll_frame(cx) else { break };
+            let Poll::Ready(frame) = self.body.poll_frame(cx) else {
+                self.waits_for_client();
+                break;
+            };
             moved = true;
             let ended = match frame {
                 Some(Ok(frame)) => {
@@ -301,6 +324,13 @@ impl Exchange {
             }
         }
         moved
+    }
+
+    /// The member has all that there is: what it takes from now on is the client's time, unless that waits for the member.
+    fn waits_for_client(&mut self) {
+        if !self.body.awaits_continue() {
+            self.moved = Instant::now();
+        }
     }
 
     /// Whether all that the client sends has been passed on.

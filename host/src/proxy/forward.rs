@@ -28,6 +28,10 @@ use crate::policy::answer::Respond;
 /// Members tried for one request, when they cannot be reached.
 const TRIES_MAX: usize = 3;
 
+/// Kept connections tried to one member, before a new one is opened. Of HTTP/1 each can only fail once; one of HTTP/2
+/// stays, and may refuse every request that it is given.
+const REUSES_MAX: usize = 8;
+
 /// Takes a request all the way: to a member and back, or to an answer of our own.
 ///
 /// What comes before the answer goes to `asker`. `alarm` is the client's, which has nothing else to wait for meanwhile.
@@ -136,7 +140,8 @@ impl Line<'_> {
             let key = pool.transport.key(&member.0.address);
             // A member may close a connection that was idle at the moment we take it. That is nobody's failure: what was
             // not sent is sent again, and what can be repeated without harm is repeated, until a connection is new.
-            while let Some(connection) = connector.reuse(&key, pool.transport.protocol) {
+            let reused = std::iter::from_fn(|| connector.reuse(&key, pool.transport.protocol)).take(REUSES_MAX);
+            for connection in reused {
                 match self.send_on(connection, parts, body, pool, &member).await {
                     Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member }),
                     Err(Unsent { failure, body: Some(spare), seen }) if may_repeat(&failure, parts, seen) => {

@@ -204,6 +204,7 @@ impl Exchange {
         }
         let mut response = Response::new(());
         *response.status_mut() = parts.status;
+        *response.version_mut() = Version::HTTP_2;
         *response.headers_mut() = parts.headers;
         Poll::Ready(Ok(response))
     }

@@ -2,6 +2,7 @@
 
 mod support;
 mod certificates;
+mod peers;
 
 mod command_line;
 mod config_file;
@@ -9,6 +10,7 @@ mod control_api;
 mod folder;
 mod frames;
 mod policies;
+mod http2;
 mod requests;
 mod restarts;
 mod readme;

@@ -16,4 +16,5 @@ mod restarts;
 mod readme;
 mod switching;
 mod tls;
+mod upgrades;
 mod wire;

@@ -224,11 +224,7 @@ impl Head {
 
     /// The version the client speaks.
     pub fn version(&self) -> &'static str {
-        match self.parts.version {
-            Version::HTTP_10 => "HTTP/1.0",
-            Version::HTTP_2 => "HTTP/2",
-            _ => "HTTP/1.1",
-        }
+        version_name(self.parts.version)
     }
 
     /// The vip that asks.
@@ -258,6 +254,15 @@ impl Head {
     /// What is sent to the member.
     pub fn into_parts(self) -> Parts {
         self.parts
+    }
+}
+
+/// What a version is called.
+pub fn version_name(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
     }
 }
 

@@ -11,7 +11,7 @@ use hyper::{Response, StatusCode, Version};
 use super::exchange::{Client, ExchangeId};
 use super::forwarded::Peer;
 use super::h1::member::MemberFault;
-use super::head::Head;
+use super::head::{Head, version_name};
 use super::header_rules::HeaderRules;
 use crate::policy::answer::Route;
 
@@ -62,11 +62,7 @@ pub fn upgrade(parts: &Parts) -> Option<HeaderValue> {
 /// Makes a request's fields those that the member gets: without what only the client said, with what an intermediary
 /// says, and then as the vip and the policy want them.
 pub fn to_member(head: &mut Head, client: &Client, id: &ExchangeId, rules: &HeaderRules, route: Option<&mut Route>) {
-    let via = match head.version() {
-        "HTTP/1.0" => HeaderValue::from_static("1.0 switchback"),
-        "HTTP/2" => HeaderValue::from_static("2.0 switchback"),
-        _ => HeaderValue::from_static("1.1 switchback"),
-    };
+    let via = via(head.version());
     head.write_forwarded(&client.peer);
     let (upgrade, takes_trailers) = (head.upgrade().cloned(), head.takes_trailers());
     let fields = head.fields_mut();
@@ -106,6 +102,7 @@ pub fn to_client(
     route: Option<&mut Route>,
 ) -> Result<(), MemberFault> {
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let via = via(version_name(response.version()));
     let fields = response.headers_mut();
     let switched = if switches { fields.remove(UPGRADE) } else { None };
     strip_connection_fields(fields);
@@ -117,13 +114,22 @@ pub fn to_client(
         fields.insert(UPGRADE, switched);
         fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    fields.append(VIA, HeaderValue::from_static("1.1 switchback"));
+    fields.append(VIA, via);
     if let Some(route) = route {
         for (name, value) in route.add.drain(..) {
             fields.append(name, value);
         }
     }
     Ok(())
+}
+
+/// The version in which a message was received, and who passes it on (RFC 9110, 7.6.3).
+fn via(version: &str) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        "HTTP/1.0" => "1.0 switchback",
+        "HTTP/2" => "2.0 switchback",
+        _ => "1.1 switchback",
+    })
 }
 
 fn is_offered(offered: Option<&HeaderValue>, switched: &HeaderValue) -> bool {

@@ -2,6 +2,7 @@
 
 mod support;
 mod certificates;
+mod peers;
 
 mod command_line;
 mod config_file;
@@ -9,10 +10,12 @@ mod control_api;
 mod folder;
 mod frames;
 mod policies;
+mod http2;
 mod requests;
 mod review;
 mod restarts;
 mod readme;
 mod switching;
 mod tls;
+mod upgrades;
 mod wire;

@@ -17,7 +17,7 @@ use serde_json::Value;
 use switchback::app::App;
 use switchback::config::Config;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -226,9 +226,14 @@ impl Setup {
 /// Sends one request on a connection of its own.
 pub(crate) async fn send(address: SocketAddr, request: Request<Body>) -> Response<Incoming> {
     let stream = TcpStream::connect(address).await.expect("somebody listens");
+    send_on(stream, request).await
+}
+
+/// Sends one request of HTTP/1.1.
+pub(crate) async fn send_on(stream: impl Wire, request: Request<Body>) -> Response<Incoming> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    sender.send_request(request).await.expect("there is an answer")
+    in_time("an answer", sender.send_request(request)).await.expect("there is an answer")
 }
 
 /// Sends bytes as they are, and reads until the other side closes.
@@ -274,17 +279,7 @@ impl Member {
 
     /// Answers every request with the head it got, a line a field.
     pub(crate) async fn echoing() -> Self {
-        Self::answering(|request: Request<Incoming>| async move {
-            let (parts, body) = request.into_parts();
-            let mut text = format!("{} {} {:?}\n", parts.method, parts.uri, parts.version);
-            for (name, value) in &parts.headers {
-                let _ = writeln!(text, "{name}: {}", String::from_utf8_lossy(value.as_bytes()));
-            }
-            let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-            let _ = write!(text, "\n{}", String::from_utf8_lossy(&body));
-            Response::new(whole(text))
-        })
-        .await
+        Self::answering(echo).await
     }
 
     pub(crate) async fn answering<F, A>(answer: F) -> Self
@@ -292,49 +287,76 @@ impl Member {
         F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
         A: Future<Output = Response<Body>> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let answer = Arc::new(answer);
-        let task = tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let answer = answer.clone();
-                tokio::spawn(async move {
-                    let service = service_fn(|request| {
-                        let answered = answer(request);
-                        async move { Ok::<_, std::convert::Infallible>(answered.await) }
-                    });
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
-            }
-        });
-        Self { address, task }
+        Self::accepting(move |stream| serve(stream, answer.clone())).await
     }
 
     /// Reads one request's head on each connection and answers with these bytes, then closes.
     pub(crate) async fn raw(answer: &'static [u8]) -> Self {
+        Self::accepting(move |mut stream| async move {
+            if read_head(&mut stream).await.is_some() {
+                let _ = stream.write_all(answer).await;
+            }
+        })
+        .await
+    }
+
+    /// Hands each connection to `serve`.
+    pub(crate) async fn accepting<F, A>(serve: F) -> Self
+    where
+        F: Fn(TcpStream) -> A + Send + Sync + 'static,
+        A: Future<Output = ()> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
             loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(async move {
-                    let mut head = Vec::new();
-                    while !head.ends_with(b"\r\n\r\n") {
-                        match stream.read_u8().await {
-                            Ok(byte) => head.push(byte),
-                            Err(_) => return,
-                        }
-                    }
-                    let _ = stream.write_all(answer).await;
-                });
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(serve(stream));
             }
         });
         Self { address, task }
     }
 }
+
+/// Answers with the head it got, a line a field, and the content.
+pub(crate) async fn echo(request: Request<Incoming>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let mut text = format!("{} {} {:?}\n", parts.method, parts.uri, parts.version);
+    for (name, value) in &parts.headers {
+        let _ = writeln!(text, "{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+    }
+    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let _ = write!(text, "\n{}", String::from_utf8_lossy(&body));
+    Response::new(whole(text))
+}
+
+/// Serves one connection of HTTP/1.1 as a member would.
+pub(crate) async fn serve<F, A>(stream: impl Wire, answer: Arc<F>)
+where
+    F: Fn(Request<Incoming>) -> A,
+    A: Future<Output = Response<Body>>,
+{
+    let service = service_fn(|request| {
+        let answered = answer(request);
+        async move { Ok::<_, std::convert::Infallible>(answered.await) }
+    });
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Reads up to the empty line, and not a byte more; `None` if it ends before.
+pub(crate) async fn read_head(stream: &mut impl Wire) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    Some(String::from_utf8(head).unwrap())
+}
+
+/// Bytes both ways.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for T {}
 
 impl Drop for Member {
     fn drop(&mut self) {
@@ -349,6 +371,11 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "gave up waiting: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Waits for something that must come.
+pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("gave up waiting: {what}"))
 }
 
 /// The configuration of the `by-header` policy that tests use: `x-group: green` goes to green.

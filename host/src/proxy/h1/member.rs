@@ -215,6 +215,7 @@ impl Exchange {
         self.keeps = stays && framing != Framing::UntilClose;
         let mut response = Response::new(());
         *response.status_mut() = head.status;
+        *response.version_mut() = head.version;
         *response.headers_mut() = head.fields;
         if let Some(reason) = head.reason.and_then(|reason| hyper::ext::ReasonPhrase::try_from(reason).ok()) {
             response.extensions_mut().insert(reason);

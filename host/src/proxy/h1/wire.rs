@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -229,6 +229,7 @@ mod tests {
     use super::*;
     use crate::proxy::h1::encoder::Encoder;
     use crate::proxy::stream::Plain;
+    use tokio::io::AsyncReadExt;
 
     fn pair() -> (Wire, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();

@@ -11,12 +11,13 @@ pub struct Sender {
     stream: SendStream<Bytes>,
     /// What the window has no room for yet.
     pending: Bytes,
+    ended: bool,
 }
 
 impl Sender {
     /// Sends on this stream.
     pub fn new(stream: SendStream<Bytes>) -> Self {
-        Self { stream, pending: Bytes::new() }
+        Self { stream, pending: Bytes::new(), ended: false }
     }
 
     /// Ready when more may be sent.
@@ -68,7 +69,13 @@ impl Sender {
     /// # Errors
     /// When the stream was reset, or the connection has ended.
     pub fn end(&mut self) -> Result<(), Error> {
+        self.ended = true;
         self.stream.send_data(Bytes::new(), true)
+    }
+
+    /// Whether it was ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Breaks the stream off, so that the other end can tell.

@@ -301,6 +301,9 @@ fn poll_send(
             stream.writing(|writing| writing.moved(taken));
         }
         match room {
+            // Of a tunnel, the client's side may go on.
+            _ if sender.has_ended() && body.is_request_done() => return Poll::Ready(Ok(())),
+            _ if sender.has_ended() => {}
             Poll::Ready(Err(_)) => return Poll::Ready(Err(Reason::CANCEL.into())),
             Poll::Pending if tunnel_timeout.is_none() => {
                 return stream.writing(|writing| writing.poll_overdue(cx)).map(|()| Err(Limit::ClientTimeout.into()));
@@ -315,7 +318,10 @@ fn poll_send(
                     }
                     continue;
                 }
-                Poll::Ready(None) => return Poll::Ready(sender.end().map_err(|_| Reason::CANCEL.into())),
+                Poll::Ready(None) => match sender.end() {
+                    Ok(()) if tunnel_timeout.is_some() => continue,
+                    ended => return Poll::Ready(ended.map_err(|_| Reason::CANCEL.into())),
+                },
                 // RFC 9113, 8.1: an answer that is not whole ends in an error that says so.
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Reason::INTERNAL_ERROR.into())),
                 Poll::Pending => {}

@@ -132,6 +132,8 @@ impl Place {
 fn log_to_stderr(default: &str) {
     use std::io::IsTerminal;
     use tracing_subscriber::EnvFilter;
+    // The library warns of floods, a line for each connection: whoever floods would write the log. They are counted.
+    let default = format!("{default},h2=error");
     let filter = EnvFilter::try_from_env("SWITCHBACK_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -79,15 +79,21 @@ pub async fn refuse(mut stream: Plain, is_tls: bool) {
     if is_tls {
         return;
     }
-    let refuse = async {
-        stream.write_all(REFUSAL).await?;
+    if tokio::time::timeout(REFUSAL_TIMEOUT, stream.write_all(REFUSAL)).await.is_ok() {
+        linger(stream).await;
+    }
+}
+
+/// Ends a connection so that the client sees what it was told last: closing while something of it is unread would reset
+/// the connection, and take that back.
+async fn linger(mut stream: Plain) {
+    let read = async {
         stream.shutdown().await?;
-        // Closing while its request is unread would reset the connection, and it might never see why.
-        let mut request = [0; 1024];
-        while stream.read(&mut request).await? > 0 {}
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {}
         io::Result::Ok(())
     };
-    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refuse).await;
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, read).await;
 }
 
 /// A connection that is ready for requests.
@@ -114,7 +120,13 @@ async fn open(mut plain: Plain, peer: Option<SocketAddr>, listener: Arc<Listener
         let client = Client::new(source, local, Scheme::Http, listener);
         return sniff(client, Stream::Plain(plain)).await;
     };
-    let stream = TlsAcceptor::from(tls.clone()).accept(plain).await?;
+    let stream = match TlsAcceptor::from(tls.clone()).accept(plain).into_fallible().await {
+        Ok(stream) => stream,
+        Err((error, plain)) => {
+            linger(plain).await;
+            return Err(error);
+        }
+    };
     let session = stream.get_ref().1;
     let identity = Identity::of_peer(session.peer_certificates());
     // RFC 9113, 3.3: over TLS, HTTP/2 is agreed on, never assumed.

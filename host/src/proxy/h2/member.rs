@@ -32,6 +32,11 @@ const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// What is kept of requests for a member whose window is full.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
+/// What small DATA frames may cost that no client has taken yet: 256 less their length, each. A connection serves many
+/// clients, so one that is slow to take a stream of small messages must not end it for all: this is more than any window
+/// full of them costs.
+const SMALL_FRAMES_BUDGET: usize = 256 * 1024 * 1024;
+
 /// Bytes of a member's fields.
 const FIELD_BYTES_MAX: u32 = 64 * 1024;
 
@@ -78,6 +83,7 @@ impl Multiplexed {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buffer_size(SEND_BUFFER_BYTES)
             .max_header_list_size(FIELD_BYTES_MAX)
+            .data_frame_budget(SMALL_FRAMES_BUDGET)
             .handshake(stream);
         let (requests, mut connection) = handshake.await.map_err(io::Error::other)?;
         let mut ping = connection.ping_pong().expect("nobody else has taken it");

@@ -39,6 +39,10 @@ const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// What is kept of an answer for a client whose window is full.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
+/// What small DATA frames may cost that nobody has taken yet: 256 less their length, each. A window full of messages of 25
+/// bytes is well within it; a window full of single bytes, which takes a hundred times its size in memory, is not.
+const SMALL_FRAMES_BUDGET: usize = 8 * 1024 * 1024;
+
 /// Requests that a client may have reset before we have looked at them (CVE-2023-44487).
 const RESET_UNSEEN_MAX: usize = 64;
 
@@ -58,6 +62,7 @@ pub async fn serve(worker: Rc<Worker>, client: Rc<Client>, stream: Stream, read_
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .data_frame_budget(SMALL_FRAMES_BUDGET)
         .max_pending_accept_reset_streams(RESET_UNSEEN_MAX)
         .max_concurrent_reset_streams(RESET_REMEMBERED_MAX)
         .enable_connect_protocol()
@@ -100,6 +105,7 @@ async fn run(
                 let _ = tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| connection.poll_closed(cx))).await;
                 return;
             }
+            Event::Flooded => return worker.ground.counts.limited(worker.id, Limit::Flood),
             Event::Leave => {
                 goes = true;
                 connection.graceful_shutdown();
@@ -119,6 +125,7 @@ async fn run(
 enum Event {
     Request(Request<RecvStream>, SendResponse<Bytes>),
     Offence(Reason),
+    Flooded,
     Leave,
     Rang,
     Ended,
@@ -138,6 +145,10 @@ fn poll_event(
     }
     match accepted {
         Poll::Ready(Some(Ok((request, respond)))) => return Poll::Ready(Event::Request(request, respond)),
+        // The library has said so to the client already.
+        Poll::Ready(Some(Err(error))) if error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) => {
+            return Poll::Ready(Event::Flooded);
+        }
         Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Event::Ended),
         Poll::Pending => {}
     }

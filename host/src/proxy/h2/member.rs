@@ -39,6 +39,7 @@ const FIELD_BYTES_MAX: u32 = 64 * 1024;
 #[derive(Clone)]
 pub struct Multiplexed {
     requests: SendRequest<Bytes>,
+    scheme: &'static str,
     in_flight: Rc<Cell<usize>>,
     open: Rc<Cell<bool>>,
 }
@@ -69,6 +70,7 @@ impl Multiplexed {
     /// # Errors
     /// When the member does not speak it.
     pub async fn begin(stream: Stream) -> io::Result<Self> {
+        let scheme = if matches!(stream, Stream::Tls(_)) { "https" } else { "http" };
         let handshake = Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW_BYTES)
@@ -92,7 +94,7 @@ impl Multiplexed {
         if let Some(mut heard) = heard {
             heard.ping(Ping::opaque()).await.map_err(io::Error::other)?;
         }
-        Ok(Self { requests, in_flight: Rc::default(), open })
+        Ok(Self { requests, scheme, in_flight: Rc::default(), open })
     }
 
     /// Whether it takes another request now.
@@ -119,7 +121,7 @@ impl Multiplexed {
         let may_switch = matches!(body, RequestBody::H2(_)) || body.length() == Some(0);
         let may_switch = may_switch && parts.headers.contains_key(CONNECTION);
         let upgrade = parts.headers.get(UPGRADE).filter(|_| may_switch).cloned();
-        let request = match request(parts, upgrade.as_ref(), &body) {
+        let request = match request(parts, self.scheme, upgrade.as_ref(), &body) {
             Ok(request) => request,
             Err(fault) => return Err((fault, body)),
         };
@@ -158,11 +160,16 @@ impl Multiplexed {
 }
 
 /// A request as HTTP/2 has it (RFC 9113, 8.3.1).
-fn request(parts: &Parts, upgrade: Option<&HeaderValue>, body: &RequestBody) -> Result<Request<()>, MemberFault> {
+fn request(
+    parts: &Parts,
+    scheme: &str,
+    upgrade: Option<&HeaderValue>,
+    body: &RequestBody,
+) -> Result<Request<()>, MemberFault> {
     let cannot = |what: &str| MemberFault::H2(format!("the request's {what} cannot be said in HTTP/2"));
     let authority = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target);
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target);
     let mut request = Request::new(());
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = uri.build().map_err(|_| cannot("target"))?;

@@ -271,6 +271,23 @@ async fn read_all(mut request: Request<RecvStream>, mut respond: SendResponse<By
     let _ = respond.send_response(Response::new(()), true);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_takes_no_streams_cannot_be_reached() {
+    let (member, address) = played().await;
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = member.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut builder = h2::server::Builder::new();
+                let mut connection = builder.max_concurrent_streams(0).handshake::<_, Bytes>(stream).await.unwrap();
+                while connection.accept().await.is_some() {}
+            });
+        }
+    });
+    let host = before(address, "protocol = \"http2\"\nresponse_timeout = \"5s\"", "").await;
+    assert_eq!(host.get("/", &[]).await.status, StatusCode::BAD_GATEWAY);
+}
+
 /// A client's end of an HTTP/2 connection.
 async fn http2_client(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
     let stream = TcpStream::connect(address).await.unwrap();

@@ -250,6 +250,10 @@ impl Connector {
         let stream = self.connect(&key.address, transport, client, left).await?;
         let left = timeout.saturating_sub(began.elapsed());
         let connection = tokio::time::timeout(left, Multiplexed::begin(stream)).await.map_err(|_| timed_out())??;
+        // Kept, it would be joined by another one for each request, and each would wait there.
+        if !connection.has_room() {
+            return Err(io::Error::other("the member takes no requests (SETTINGS_MAX_CONCURRENT_STREAMS)"));
+        }
         let shared = Shared { connection: connection.clone(), used: Instant::now() };
         self.multiplexed.borrow_mut().entry(key.clone()).or_default().push(shared);
         Ok(connection)

@@ -9,6 +9,8 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response, StatusCode};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -267,6 +269,81 @@ async fn a_client_that_pauses_is_not_the_members_fault() {
 async fn read_all(mut request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     while request.body_mut().data().await.is_some() {}
     let _ = respond.send_response(Response::new(()), true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_takes_no_streams_cannot_be_reached() {
+    let (member, address) = played().await;
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = member.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut builder = h2::server::Builder::new();
+                let mut connection = builder.max_concurrent_streams(0).handshake::<_, Bytes>(stream).await.unwrap();
+                while connection.accept().await.is_some() {}
+            });
+        }
+    });
+    let host = before(address, "protocol = \"http2\"\nresponse_timeout = \"5s\"", "").await;
+    assert_eq!(host.get("/", &[]).await.status, StatusCode::BAD_GATEWAY);
+}
+
+/// A client's end of an HTTP/2 connection.
+async fn http2_client(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    requests.ready().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_are_counted_in_http2_as_well_and_crumbs_of_cookies_are_not() {
+    let host = before(http2(read_all).await, "protocol = \"http2\"", "").await;
+    let mut client = http2_client(host.address()).await;
+    for (name, status) in [("x-a", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE), ("cookie", StatusCode::OK)] {
+        let mut request = Request::get("http://a/").body(()).unwrap();
+        for number in 0..150 {
+            request.headers_mut().append(name, format!("a{number}=1").parse().unwrap());
+        }
+        let (answer, _) = client.send_request(request, true).unwrap();
+        assert_eq!(timeout(PATIENCE, answer).await.unwrap().unwrap().status(), status, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_http2_that_sleeps_does_not_keep_the_host() {
+    let member = Member::named("blue").await;
+    let mut host = before(member.address, "", "").await;
+    let mut client = TcpStream::connect(host.address()).await.unwrap();
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    // Its SETTINGS: it serves.
+    exactly(&mut client, 9).await;
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_of_http2_is_told_how_its_connection_is_secured() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let (cert, key) = authority.issue(folder.path(), "blue", &["127.0.0.1"]);
+    let (cert, key) = (CertificateDer::from_pem_file(cert).unwrap(), PrivateKeyDer::from_pem_file(key).unwrap());
+    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert], key);
+    let mut config = config.unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let (member, address) = played().await;
+    let pool = format!("protocol = \"http2\"\n[pools.blue.tls]\nca = {:?}", authority.ca_path(folder.path()));
+    let host = before(address, &pool, "").await;
+    let played = tokio::spawn(async move {
+        let (stream, _) = member.accept().await.unwrap();
+        let stream = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+        respond.send_response(Response::new(()), true).unwrap();
+        tokio::spawn(async move { while connection.accept().await.is_some() {} });
+        request.uri().to_string()
+    });
+    assert_eq!(host.get("/", &[]).await.status, StatusCode::OK);
+    assert_eq!(played.await.unwrap(), "https://web.example/");
 }
 
 #[tokio::test(flavor = "multi_thread")]

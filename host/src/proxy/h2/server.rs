@@ -10,7 +10,7 @@ use std::time::Duration;
 use ::h2::server::{Builder, Connection, SendResponse};
 use ::h2::{Reason, RecvStream};
 use bytes::{Bytes, BytesMut};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, COOKIE, DATE, HeaderMap, HeaderName, UPGRADE};
 use hyper::http::response::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode};
@@ -20,9 +20,11 @@ use super::client::{SharedStream, values_are_trimmed};
 use super::guard::{Guarded, Offence};
 use super::sender::Sender;
 use crate::proxy::alarm::Alarm;
+use crate::proxy::error::{Error, Malformed};
 use crate::proxy::exchange::Client;
 use crate::proxy::forward::forward;
 use crate::proxy::h1::framing::has_no_content;
+use crate::proxy::h1::head::BadHead;
 use crate::proxy::leaving::Leaving;
 use crate::proxy::request_body::RequestBody;
 use crate::proxy::response::Body;
@@ -93,7 +95,7 @@ async fn run(
                     exchange(&worker, &client, request, respond).await;
                     drop(stream);
                 });
-                alarm.set(Instant::now() + limits.idle_timeout);
+                alarm.set(Instant::now() + if goes { IDLE_AFTER_GOAWAY } else { limits.idle_timeout });
             }
             Event::Offence(reason) => {
                 if reason == Reason::ENHANCE_YOUR_CALM {
@@ -109,8 +111,12 @@ async fn run(
             Event::Leave => {
                 goes = true;
                 connection.graceful_shutdown();
+                // A client that sleeps does not say that it has heard of it.
+                alarm.set(Instant::now() + IDLE_AFTER_GOAWAY);
             }
-            Event::Rang if active.get() > 0 => alarm.set(Instant::now() + limits.idle_timeout),
+            Event::Rang if active.get() > 0 => {
+                alarm.set(Instant::now() + if goes { IDLE_AFTER_GOAWAY } else { limits.idle_timeout });
+            }
             Event::Rang if !goes => {
                 goes = true;
                 connection.graceful_shutdown();
@@ -184,8 +190,12 @@ async fn exchange(worker: &Rc<Worker>, client: &Client, request: Request<RecvStr
     let is_connect = parts.method == Method::CONNECT;
     let stream = SharedStream::new(respond, content, &parts.headers);
     let is_head = parts.method == Method::HEAD;
-    let body = if stream.length() == Some(0) { RequestBody::Empty } else { RequestBody::H2(stream.clone()) };
     let alarm = Alarm::after(client.listener.spec.limits.idle_timeout);
+    if number_of_fields(&parts.headers) > client.listener.spec.limits.fields_max {
+        let response = Error::from(Malformed::from(BadHead::TooLong)).respond(&worker.ids.next(), &worker.log, false);
+        return respond_with(worker, &stream, &alarm, is_head, response).await;
+    }
+    let body = if stream.length() == Some(0) { RequestBody::Empty } else { RequestBody::H2(stream.clone()) };
     let response = {
         let mut forwarded = pin!(forward(worker, client, &stream, &alarm, Request::from_parts(parts, body)));
         poll_fn(|cx| {
@@ -233,6 +243,11 @@ async fn respond_with(worker: &Worker, stream: &SharedStream, alarm: &Alarm, is_
         }
     }
     // Where the rest of the request is not wanted any more, the library says so once the answer is out (RFC 9113, 8.1).
+}
+
+/// How many fields HTTP/1 would have: crumbs of cookies are one (RFC 9113, 8.2.3).
+fn number_of_fields(fields: &HeaderMap) -> usize {
+    fields.len() - fields.get_all(COOKIE).iter().count().saturating_sub(1)
 }
 
 /// What the library leaves to be checked (RFC 9113, 8.2.1 and 8.3.1, and RFC 9110, 8.6).

@@ -262,8 +262,8 @@ impl Next {
             Self::Field => return Some(is_pseudo(byte & 0x0f)),
             Self::Size if byte & 0x80 != 0 => {}
             Self::Size => *self = Self::Field,
-            // No pseudo-field is that long.
-            Self::Length if byte & 0x7f == 0x7f => return Some(false),
+            // No pseudo-field is that long, or that short.
+            Self::Length if matches!(byte & 0x7f, 0x7f | 0) => return Some(false),
             Self::Length => *self = Self::Name { is_huffman: byte & 0x80 != 0 },
             // `:`, of which Huffman's code has seven bits.
             Self::Name { is_huffman: true } => return Some(byte & 0xfe == 0xb8),

@@ -192,7 +192,7 @@ async fn exchange(worker: &Rc<Worker>, client: &Client, request: Request<RecvStr
     let is_head = parts.method == Method::HEAD;
     let alarm = Alarm::after(client.listener.spec.limits.idle_timeout);
     if number_of_fields(&parts.headers) > client.listener.spec.limits.fields_max {
-        let response = Error::from(Malformed::from(BadHead::TooLong)).respond(&worker.ids.next(), &worker.log, false);
+        let response = Error::from(Malformed::from(BadHead::TooLong)).respond(&worker.ids.next(), worker, false);
         return respond_with(worker, &stream, &alarm, is_head, response).await;
     }
     let body = if stream.length() == Some(0) { RequestBody::Empty } else { RequestBody::H2(stream.clone()) };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
 use crate::config::reload::{self, ConfigFile};
@@ -37,6 +37,7 @@ pub struct App {
     config: Config,
     drain: watch::Sender<bool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+    doors_left: oneshot::Receiver<()>,
 }
 
 /// Why a host does not start.
@@ -118,7 +119,7 @@ impl App {
         let control = control::start(config.control_listen, switch.clone(), store.token()?, draining).await?;
         let folder = folder.watch().map_err(|error| StartError::Watch(config.policy_folder.clone(), error))?;
         let file = file.watch().map_err(|error| StartError::Watch(config.file.clone(), error))?;
-        watch_doors(folder, file, drain.subscribe())?;
+        let doors_left = watch_doors(folder, file, drain.subscribe())?;
         let (tended, listening) = (switch.clone(), switch.clone());
         let tasks = vec![
             tokio::spawn(fail_back::watch(switch.clone(), fallen, config.fail_back)),
@@ -127,7 +128,7 @@ impl App {
             tokio::spawn(keep_journal(switch.clone())),
             tokio::spawn(certificates.keep_fresh()),
         ];
-        Ok(Self { switch, control, config, drain, tasks })
+        Ok(Self { switch, control, config, drain, tasks, doors_left })
     }
 
     /// The IP address and port a vip is reached at, at the first of its listeners.
@@ -143,11 +144,14 @@ impl App {
     /// Leaves: takes no more connections and no more changes, lets requests in flight end, up to the drain limit.
     /// Answers whether all of them did.
     pub async fn leave(self) -> bool {
-        let Self { switch, config, drain, tasks, .. } = self;
-        for task in &tasks {
-            task.abort();
-        }
+        let Self { switch, config, drain, tasks, doors_left, .. } = self;
         let _ = drain.send(true);
+        // They hold the switch, and with it the state folder, which another host may be waiting for.
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
+        }
+        let _ = tokio::time::timeout(LAST_WRITE, doors_left).await;
         let all_left = tokio::time::timeout(config.drain, switch.dismiss()).await.is_ok();
         let _ = tokio::time::timeout(LAST_WRITE, switch.journal.catch_up()).await;
         let _ = std::fs::remove_file(switch.store.socket_path());
@@ -164,7 +168,8 @@ fn watch_doors(
     folder: impl Future<Output = ()> + Send + 'static,
     file: impl Future<Output = ()> + Send + 'static,
     mut draining: watch::Receiver<bool>,
-) -> Result<(), StartError> {
+) -> Result<oneshot::Receiver<()>, StartError> {
+    let (leaves, left) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
     let watching = move || {
         runtime.block_on(async {
@@ -174,9 +179,10 @@ fn watch_doors(
             }
         });
         runtime.shutdown_background();
+        let _ = leaves.send(());
     };
     std::thread::Builder::new().name("doors".into()).spawn(watching).map_err(StartError::Worker)?;
-    Ok(())
+    Ok(left)
 }
 
 /// What the doors had taken in before this start.

@@ -150,10 +150,8 @@ impl Decoder {
                     None => return Ok(Decoded::Wanting),
                 },
                 State::Trailers(lines) => {
-                    let section = match lines.take(input, self.limits).map_err(BadBody::Trailers)? {
-                        Some(section) => section,
-                        None => return Ok(Decoded::Wanting),
-                    };
+                    let section = lines.take(input, self.limits).map_err(BadBody::Trailers)?;
+                    let Some(section) = section else { return Ok(Decoded::Wanting) };
                     let trailers = head::trailers(&section, lines).map_err(BadBody::Trailers)?;
                     self.state = State::Done;
                     return Ok(match allowed(trailers) {

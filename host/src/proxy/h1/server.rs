@@ -107,7 +107,7 @@ async fn exchange(
     conn: &SharedConn,
     leaving: &Leaving,
     alarm: &Alarm,
-    mut head: RequestHead,
+    head: RequestHead,
 ) -> After {
     let framing = match framing::of_request(head.version, &head.fields) {
         Ok(framing) => framing,
@@ -125,12 +125,8 @@ async fn exchange(
         wants_close: headers::connection_has(&head.fields, "close"),
         wants_keep_alive: headers::connection_has(&head.fields, "keep-alive"),
     };
-    // A tunnel's content is what follows the head, once the member has switched. A request that has content of its own
-    // is one that need not switch (RFC 9110, 7.8), and so does not.
-    let may_upgrade = is_modern && framing == Framing::Length(0) && head.fields.contains_key(UPGRADE);
-    if !may_upgrade {
-        head.fields.remove(UPGRADE);
-    }
+    // A tunnel's content is what follows the request, once the member has switched.
+    let may_upgrade = is_modern && head.fields.contains_key(UPGRADE);
     let body =
         if framing == Framing::Length(0) && !may_upgrade { RequestBody::Empty } else { RequestBody::H1(conn.clone()) };
     let request = Request::from_parts(parts(head), body);

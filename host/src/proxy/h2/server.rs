@@ -128,6 +128,7 @@ async fn run(
 }
 
 /// What a connection's task wakes up for.
+#[allow(clippy::large_enum_variant, reason = "looked at once; a box would be an allocation for each request")]
 enum Event {
     Request(Request<RecvStream>, SendResponse<Bytes>),
     Offence(Reason),
@@ -239,7 +240,7 @@ async fn respond_with(worker: &Worker, stream: &SharedStream, alarm: &Alarm, is_
         let sent = poll_fn(|cx| poll_send(stream, &mut sender, &mut body, alarm, timeout, cx)).await;
         if let Err(ended) = sent {
             ended.limit.into_iter().for_each(|limit| worker.ground.counts.limited(worker.id, limit));
-            return sender.reset(ended.reason);
+            sender.reset(ended.reason);
         }
     }
     // Where the rest of the request is not wanted any more, the library says so once the answer is out (RFC 9113, 8.1).

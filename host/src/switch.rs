@@ -188,6 +188,7 @@ impl Switch {
 
     /// Lets the workers go; answers when the last has ended.
     pub async fn dismiss(&self) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).close();
         let workers: Vec<Handle> = self.workers().drain(..).collect();
         let threads: Vec<_> = workers.into_iter().filter_map(Handle::leave).collect();
         let ended = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));

@@ -179,6 +179,12 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
+fn remove_socket(address: &Address) {
+    if let Address::Unix(path) = address {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
 /// What is listened on.
 #[derive(Default)]
 pub struct Listeners {
@@ -205,11 +211,14 @@ impl Listeners {
     pub fn unused(&mut self, release: &Release) -> Vec<Arc<str>> {
         let unused: Vec<_> = self.bound.keys().filter(|id| !release.listeners.contains_key(*id)).cloned().collect();
         for id in &unused {
-            if let Some(Address::Unix(path)) = self.bound.remove(id) {
-                let _ = std::fs::remove_file(path);
-            }
+            self.bound.remove(id).iter().for_each(remove_socket);
         }
         unused
+    }
+
+    /// Nobody listens any more: what is left of it in the file system goes.
+    pub fn close(&mut self) {
+        self.bound.drain().for_each(|(_, address)| remove_socket(&address));
     }
 
     /// What is bound, by the listener's id.

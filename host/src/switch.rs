@@ -176,6 +176,7 @@ impl Switch {
         let release = self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))?;
         self.open_listeners(&release)?;
         let swapped = self.swap(&mut self.state(), release);
+        self.listen();
         if number != wanted {
             let origin = Origin::host(format!("r{wanted} cannot be resumed"));
             let entry = origin.entry(Kind::Back, Some(wanted), Some(number), origin.why.clone());
@@ -273,6 +274,7 @@ impl Switch {
         if let Err(refusal) = self.open_listeners(&self.current.get()) {
             tracing::error!(%refusal, "a listener of the current release is not available");
         }
+        self.listen();
         self.close_unused_listeners();
     }
 
@@ -293,16 +295,21 @@ impl Switch {
         }
     }
 
+    /// Binds what a release listens on. What connects there waits until it serves, see [`Switch::listen`]: the release
+    /// before does not know the listener.
     fn open_listeners(&self, release: &Release) -> Result<(), Refusal> {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        let opened = listeners.open(release, self.ground.workers);
-        let opened = opened.map_err(|error| Refusal::Listen(error.to_string()))?;
-        for (listener, sockets) in opened {
+        listeners.open(release, self.ground.workers).map_err(|error| Refusal::Listen(error.to_string()))
+    }
+
+    /// Has the workers accept connections wherever the current release listens.
+    fn listen(&self) {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        for (listener, sockets) in listeners.take_waiting(&self.current.get()) {
             for (worker, socket) in self.workers().iter().zip(sockets) {
                 worker.order(Order::Listen(listener.clone(), socket));
             }
         }
-        Ok(())
     }
 }
 

@@ -54,8 +54,17 @@ async fn a_listener_is_there_before_the_release_that_has_it() {
     let host = host(&member, &[]).await;
     assert!(!listens(address));
     edit(&host, "listen = [\"127.0.0.1:0\"", &format!("listen = [\"127.0.0.1:0\", \"{address}\""));
-    until("a new release", || host.current() == 2).await;
-    assert_eq!(Answer::of(Speaks::Http1.ask(address, get()).await).await.body, "blue");
+    // Whoever connects as soon as that is possible waits until the release serves.
+    let mut stream = std::net::TcpStream::connect(address);
+    until("somebody listens", || {
+        stream = std::net::TcpStream::connect(address);
+        stream.is_ok()
+    })
+    .await;
+    let stream = stream.unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+    assert_eq!(Answer::of(Speaks::Http1.ask_on(stream, get()).await).await.body, "blue");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -176,6 +176,7 @@ impl Switch {
         let release = self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))?;
         self.open_listeners(&release)?;
         let swapped = self.swap(&mut self.state(), release);
+        self.listen();
         if number != wanted {
             let origin = Origin::host(format!("r{wanted} cannot be resumed"));
             let entry = origin.entry(Kind::Back, Some(wanted), Some(number), origin.why.clone());
@@ -188,6 +189,7 @@ impl Switch {
 
     /// Lets the workers go; answers when the last has ended.
     pub async fn dismiss(&self) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).close();
         let workers: Vec<Handle> = self.workers().drain(..).collect();
         let threads: Vec<_> = workers.into_iter().filter_map(Handle::leave).collect();
         let ended = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
@@ -272,6 +274,7 @@ impl Switch {
         if let Err(refusal) = self.open_listeners(&self.current.get()) {
             tracing::error!(%refusal, "a listener of the current release is not available");
         }
+        self.listen();
         self.close_unused_listeners();
     }
 
@@ -292,16 +295,21 @@ impl Switch {
         }
     }
 
+    /// Binds what a release listens on. What connects there waits until it serves, see [`Switch::listen`]: the release
+    /// before does not know the listener.
     fn open_listeners(&self, release: &Release) -> Result<(), Refusal> {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        let opened = listeners.open(release, self.ground.workers);
-        let opened = opened.map_err(|error| Refusal::Listen(error.to_string()))?;
-        for (listener, sockets) in opened {
+        listeners.open(release, self.ground.workers).map_err(|error| Refusal::Listen(error.to_string()))
+    }
+
+    /// Has the workers accept connections wherever the current release listens.
+    fn listen(&self) {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        for (listener, sockets) in listeners.take_waiting(&self.current.get()) {
             for (worker, socket) in self.workers().iter().zip(sockets) {
                 worker.order(Order::Listen(listener.clone(), socket));
             }
         }
-        Ok(())
     }
 }
 

@@ -219,37 +219,56 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
+fn remove_socket(address: &Address) {
+    if let Address::Unix(path) = address {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
 /// What is listened on.
 #[derive(Default)]
 pub struct Listeners {
     /// By the listener's id, the address that is bound.
     bound: HashMap<Arc<str>, Address>,
+    /// Sockets that nobody accepts from yet: the kernel holds what connects until the release serves that wants them.
+    waiting: Vec<(Arc<Listener>, Vec<Socket>)>,
 }
 
 impl Listeners {
-    /// Binds what a release listens on and nobody does yet; answers the new sockets, one for each worker.
+    /// Binds what a release listens on and nobody does yet: one socket for each worker.
     ///
     /// # Errors
     /// When one of them cannot be had; then none of them is kept.
-    pub fn open(&mut self, release: &Release, workers: usize) -> io::Result<Vec<(Arc<Listener>, Vec<Socket>)>> {
+    pub fn open(&mut self, release: &Release, workers: usize) -> io::Result<()> {
         let missing = release.listeners.values().filter(|listener| !self.bound.contains_key(&listener.id));
         let open = |listener: &Arc<Listener>| Ok((listener.clone(), bind(&listener.spec.address, workers)?));
         let opened: Vec<_> = missing.map(open).collect::<io::Result<_>>()?;
         for (listener, sockets) in &opened {
             self.bound.insert(listener.id.clone(), sockets[0].address()?);
         }
-        Ok(opened)
+        self.waiting.extend(opened);
+        Ok(())
+    }
+
+    /// The sockets that a release listens on and that no worker has yet.
+    pub fn take_waiting(&mut self, release: &Release) -> Vec<(Arc<Listener>, Vec<Socket>)> {
+        self.waiting.extract_if(.., |(listener, _)| release.listeners.contains_key(&listener.id)).collect()
     }
 
     /// Forgets the listeners that a release does not have; answers their ids.
     pub fn unused(&mut self, release: &Release) -> Vec<Arc<str>> {
         let unused: Vec<_> = self.bound.keys().filter(|id| !release.listeners.contains_key(*id)).cloned().collect();
+        self.waiting.retain(|(listener, _)| release.listeners.contains_key(&listener.id));
         for id in &unused {
-            if let Some(Address::Unix(path)) = self.bound.remove(id) {
-                let _ = std::fs::remove_file(path);
-            }
+            self.bound.remove(id).iter().for_each(remove_socket);
         }
         unused
+    }
+
+    /// Nobody listens any more: what is left of it in the file system goes.
+    pub fn close(&mut self) {
+        self.waiting.clear();
+        self.bound.drain().for_each(|(_, address)| remove_socket(&address));
     }
 
     /// What is bound, by the listener's id.

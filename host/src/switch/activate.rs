@@ -74,6 +74,7 @@ impl Switch {
             state.ready.insert(number, release.clone());
             self.swap(&mut state, release)
         };
+        self.listen();
         let timing = self.settle(&swapped).await;
         // Once more: a step that ended meanwhile may have closed what this release listens on.
         self.reconcile_listeners();

@@ -78,9 +78,10 @@ pub(crate) async fn http2(stream: impl Wire) -> hyper::client::conn::http2::Send
     sender
 }
 
-/// A client of HTTP/2, stream by stream.
+/// A client of HTTP/2, stream by stream. One stream that is not read does not fill the connection's window.
 pub(crate) async fn streams(stream: impl Wire) -> h2::client::SendRequest<Bytes> {
-    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    let (sender, connection) = builder.initial_connection_window_size(1 << 20).handshake(stream).await.unwrap();
     tokio::spawn(connection);
     sender
 }

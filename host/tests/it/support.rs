@@ -180,6 +180,13 @@ impl Setup {
         self
     }
 
+    /// The vip `web` at a listener `front`, each with these keys; the listener's address is `127.0.0.1:0` if it has
+    /// none.
+    pub(crate) fn front(self, listener: &str, vip: &str) -> Self {
+        let address = if listener.contains("address = ") { "" } else { "address = \"127.0.0.1:0\"\n" };
+        self.config(&format!("[listeners.front]\n{address}{listener}\n[vips.web]\nlisten = \"front\"\n{vip}"))
+    }
+
     /// Another number of workers than two.
     pub(crate) fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;

@@ -338,7 +338,9 @@ fn join_cookies(fields: &mut HeaderMap) {
     if crumbs.next().is_none() || crumbs.next().is_none() {
         return;
     }
-    let crumbs: Vec<&[u8]> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    // Behind an empty one the value would end in a space, which HTTP/2 does not allow (RFC 9113, 8.2.1).
+    let crumbs = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).filter(|crumb| !crumb.is_empty());
+    let crumbs: Vec<&[u8]> = crumbs.collect();
     let joined = HeaderValue::from_maybe_shared(bytes::Bytes::from(crumbs.join(&b"; "[..])));
     fields.insert(COOKIE, joined.expect("made of field values"));
 }
@@ -484,6 +486,18 @@ mod tests {
     fn crumbs_of_cookies_are_joined() {
         let head = head("/", &[("host", "a"), ("cookie", "a=1"), ("cookie", "b=2; c=3")]).unwrap();
         assert_eq!(head.header_values("cookie").collect::<Vec<_>>(), [b"a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn crumbs_that_are_empty_are_left_out() {
+        let check = |crumbs: [&'static str; 3], expected: &str| {
+            let fields = crumbs.map(|crumb| ("cookie", crumb));
+            let head = head("/", &[&[("host", "a")][..], &fields].concat()).unwrap();
+            assert_eq!(head.header_values("cookie").collect::<Vec<_>>(), [expected.as_bytes()]);
+        };
+        check(["a=1", "", "b=2"], "a=1; b=2");
+        check(["", "a=1", ""], "a=1");
+        check(["", "", ""], "");
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Line<'_> {
         mut body: RequestBody,
     ) -> Result<Sent, Error> {
         let connector = &self.worker.connector;
-        let mut error = Error::NoMember(pool.name.to_string());
+        let mut error = None;
         for member in members.take(TRIES_MAX) {
             let member = InUse::begin(member);
             let key = pool.transport.key(&member.0.address);
@@ -158,14 +158,14 @@ impl Line<'_> {
                     Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member }),
                     Err(Unsent { failure, body: Some(spare), seen: false }) if is_of_connection(&failure) => {
                         body = spare;
-                        error = failed(&member, failure);
+                        error = Some(failed(&member, failure));
                     }
                     Err(unsent) => return Err(failed(&member, unsent.failure)),
                 },
-                Err(cause) => error = failed(&member, Error::Connect(key.address, cause)),
+                Err(cause) => error = Some(failed(&member, Error::Connect(key.address, cause))),
             }
         }
-        Err(error)
+        Err(error.unwrap_or_else(|| Error::NoMember(pool.name.to_string())))
     }
 
     async fn send_on(

@@ -85,7 +85,7 @@ impl App {
             members: Members::default(),
             certificates: Arc::default(),
             counts: Counts::new(config.workers),
-            descriptors: Arc::new(Descriptors::of_process()),
+            descriptors: Arc::new(Descriptors::of_process(config.workers)),
             requests_max: u32::try_from(config.requests_max).unwrap_or(u32::MAX),
         });
 
@@ -120,6 +120,7 @@ impl App {
         let folder = folder.watch().map_err(|error| StartError::Watch(config.policy_folder.clone(), error))?;
         let file = file.watch().map_err(|error| StartError::Watch(config.file.clone(), error))?;
         let doors_left = watch_doors(folder, file, drain.subscribe())?;
+        switch.ground.descriptors.settle(switch.listening().len() * config.workers);
         let (tended, listening) = (switch.clone(), switch.clone());
         let tasks = vec![
             tokio::spawn(fail_back::watch(switch.clone(), fallen, config.fail_back)),

@@ -73,7 +73,7 @@ async fn check(config: &Config, json: bool) -> anyhow::Result<()> {
         members: Members::default(),
         certificates: Arc::default(),
         counts: Counts::new(1),
-        descriptors: Arc::new(Descriptors::of_process()),
+        descriptors: Arc::new(Descriptors::of_process(1)),
         requests_max: 1,
     };
     let release = Change::First { file: config.desired.clone(), builds }.apply(crate::spec::Spec::default());

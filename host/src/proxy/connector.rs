@@ -33,6 +33,12 @@ use crate::spec::pool::Protocol;
 /// Idle connections kept to one member by one worker; what is above is closed.
 const IDLE_MAX: usize = 256;
 
+/// More idle connections than that are not counted before one is kept.
+const MANY_IDLE: usize = 1024;
+
+/// How long until we look again whether there is a file descriptor for a connection.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// How long a connection may be idle. Below what common members allow (nginx 75 s, Go and Node less or none), so that
 /// we close first and no request meets a closing connection.
 const IDLE_TIME: Duration = Duration::from_secs(4);
@@ -266,13 +272,17 @@ impl Connector {
         client: &Client,
         timeout: Duration,
     ) -> io::Result<Stream> {
-        match connect(address, transport, client, timeout).await {
-            // Those that are idle have what is wanted here.
-            Err(error) if is_out_of_descriptors(&error) => {
-                self.idle.borrow_mut().clear();
-                connect(address, transport, client, timeout).await
+        let began = Instant::now();
+        loop {
+            let left = timeout.saturating_sub(began.elapsed());
+            match connect(address, transport, client, left).await {
+                // Those that are idle have what is wanted here; else somebody will, as soon as a request ends.
+                Err(error) if is_out_of_descriptors(&error) && !left.is_zero() => {
+                    self.idle.borrow_mut().clear();
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                connected => return connected,
             }
-            connected => connected,
         }
     }
 
@@ -292,6 +302,15 @@ impl Connector {
         };
         if connections.len() < IDLE_MAX {
             connections.push(Idle { wire, since: Instant::now() });
+        }
+        let idle_max = self.descriptors.idle_max();
+        if idle_max < MANY_IDLE && idle.values().map(Vec::len).sum::<usize>() > idle_max {
+            // Not the one that was just used: it is the least likely to be closed by now.
+            let other = idle.iter_mut().find(|(other, connections)| *other != key && !connections.is_empty());
+            match other {
+                Some((_, connections)) => drop(connections.pop()),
+                None => drop(idle.get_mut(key).and_then(Vec::pop)),
+            }
         }
     }
 

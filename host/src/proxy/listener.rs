@@ -134,7 +134,7 @@ pub async fn accept(worker: Rc<Worker>, socket: Socket, opened: Arc<Listener>, m
     loop {
         let accepted = tokio::select! {
             biased;
-            accepted = socket.accept() => accepted,
+            accepted = accept_one(&worker, &socket) => accepted,
             // Only once nothing waits in the kernel's queue: closing the socket would reset what does.
             _ = &mut stop => return leaving.begin(),
         };
@@ -165,11 +165,23 @@ pub async fn accept(worker: Rc<Worker>, socket: Socket, opened: Arc<Listener>, m
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(address = %opened.spec.address, %error, "cannot accept connections for a moment");
-                tokio::time::sleep(PAUSE).await;
+                if let Some(left_out) = worker.log.spend() {
+                    let address = &opened.spec.address;
+                    tracing::warn!(%address, %error, left_out, "cannot accept connections for a moment");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    _ = &mut stop => return leaving.begin(),
+                }
             }
         }
     }
+}
+
+/// The next connection, once there are file descriptors for it.
+async fn accept_one(worker: &Worker, socket: &Accepting) -> io::Result<(Plain, Option<SocketAddr>)> {
+    descriptors_are_there(worker).await;
+    socket.accept().await
 }
 
 /// What one connection needs of file descriptors. Where there are none, it waits here, and those behind it in the kernel.
@@ -177,12 +189,21 @@ async fn descriptors(worker: &Worker) -> Taken {
     if let Some(taken) = worker.ground.descriptors.take() {
         return taken;
     }
-    worker.ground.counts.limited(worker.id, Limit::Descriptors);
     loop {
-        tokio::time::sleep(LOOK_AGAIN).await;
+        descriptors_are_there(worker).await;
         if let Some(taken) = worker.ground.descriptors.take() {
             return taken;
         }
+    }
+}
+
+async fn descriptors_are_there(worker: &Worker) {
+    if worker.ground.descriptors.are_there() {
+        return;
+    }
+    worker.ground.counts.limited(worker.id, Limit::Descriptors);
+    while !worker.ground.descriptors.are_there() {
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

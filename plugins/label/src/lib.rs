@@ -50,11 +50,7 @@ mod tests {
         let answer = policy.decide(test::get("/"));
         assert_eq!(answer.pool(), "blue");
         let route = answer.route();
-        let names = |fields: &[Field]| fields.iter().map(|field| field.name.clone()).collect::<Vec<_>>();
-        assert_eq!(
-            (names(&route.set_request_headers), names(&route.add_response_headers)),
-            (vec!["x-a".into()], vec!["x-c".into()])
-        );
+        assert_eq!((&*route.set_request_headers[0].name, &*route.add_response_headers[0].name), ("x-a", "x-c"));
         assert_eq!(route.remove_request_headers, ["x-b"]);
     }
 }

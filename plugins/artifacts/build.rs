@@ -17,6 +17,7 @@ const GUESTS: &[(&str, &str)] = &[
     ("by-header", "policy-by-header"),
     ("by-path", "policy-by-path"),
     ("canary", "policy-canary"),
+    ("label", "policy-label"),
     ("faulty/absurd-answers", "faulty-absurd-answers"),
     ("faulty/configure-fails", "faulty-configure-fails"),
     ("faulty/configure-loops", "faulty-configure-loops"),

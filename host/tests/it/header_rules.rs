@@ -62,3 +62,27 @@ async fn what_a_policy_answers_gets_the_fields_of_answers_as_well() {
     let answer = host.get("/", &[]).await;
     assert_eq!((answer.status.as_u16(), answer.header("x-set")), (403, "ours"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_has_the_last_word_on_requests_and_the_configuration_on_answers() {
+    let member = Member::echoing().await;
+    let rules = r#"policy = "web"
+        [vips.web.request_headers]
+        set = { "x-both" = "rule", "x-rule" = "rule", "x-taken" = "rule" }
+        [vips.web.response_headers]
+        remove = ["x-policy-taken"]
+        set = { "x-answer-both" = "rule" }"#;
+    let config = r#"[policies.web.config]
+        pool = "blue"
+        set = { "x-both" = "policy", "x-policy" = "policy" }
+        remove = ["x-taken"]
+        add = { "x-answer" = "policy", "x-answer-both" = "policy", "x-policy-taken" = "policy" }"#;
+    let host = Host::with().pool("blue", &[&member]).policy("web", plugins::LABEL).vip("web", rules).config(config);
+    let answer = host.start().await.get("/", &[]).await;
+    let told = &answer.body;
+    for line in ["x-both: policy", "x-rule: rule", "x-policy: policy"] {
+        assert!(told.contains(&format!("\n{line}\n")), "no `{line}` in {told}");
+    }
+    assert!(!told.contains("x-taken") && !answer.headers.contains_key("x-policy-taken"), "{answer:?}");
+    assert_eq!((answer.header("x-answer"), answer.header("x-answer-both")), ("policy", "rule"));
+}

@@ -8,7 +8,7 @@ use h2::Reason;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::{HeaderMap, Request, Response};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
 use crate::peers::{PAIRS, Speaks, dial, http2, in_front, in_front_of, streams};
@@ -247,6 +247,49 @@ async fn a_request_that_a_member_resets_otherwise_is_not_sent_again() {
     let host = alone(&[&member]).await;
     assert_eq!(post(&host).await.status, 502);
     assert_eq!(post(&host).await.body, "2");
+}
+
+/// A member that, asked on stream 1, says GOAWAY with this last stream and reason, and closes; it counts requests.
+async fn going_away(last: u8, reason: Reason) -> (Member, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let member = Member::accepting(move |mut stream| {
+        let asked = counted.clone();
+        async move {
+            stream.read_exact(&mut [0; 24]).await.unwrap();
+            stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+            let mut head = [0; 9];
+            while stream.read_exact(&mut head).await.is_ok() {
+                let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+                stream.read_exact(&mut payload).await.unwrap();
+                let [.., kind, flags, _, _, _, _] = head;
+                if kind == 6 && flags == 0 {
+                    let pong = [&[0, 0, 8, 6, 1, 0, 0, 0, 0], &payload[..]].concat();
+                    stream.write_all(&pong).await.unwrap();
+                } else if kind == 1 {
+                    asked.fetch_add(1, Ordering::SeqCst);
+                    let reason = u32::from(reason).to_be_bytes();
+                    let away = [&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, last], &reason[..]].concat();
+                    return stream.write_all(&away).await.unwrap();
+                }
+            }
+        }
+    })
+    .await;
+    (member, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_sent_again_only_if_the_member_that_went_away_says_it_did_nothing() {
+    // RFC 9113, 6.8: streams above the last one were not and will not be looked at; of the others nobody knows.
+    for reason in [Reason::NO_ERROR, Reason::INTERNAL_ERROR] {
+        for (last, status) in [(0, 200), (1, 502)] {
+            let ((going, asked), other) = (going_away(last, reason).await, resetting(0, Reason::NO_ERROR).await);
+            let host = alone(&[&going, &other]).await;
+            assert_eq!(post(&host).await.status, status, "{reason:?} after stream {last}");
+            assert_eq!(asked.load(Ordering::SeqCst), 1);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

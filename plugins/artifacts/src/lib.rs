@@ -28,6 +28,9 @@ pub const BY_PATH: &[u8] = guest!("POLICY_BY_PATH");
 /// `plugins/canary`: sends a steady share of clients to the canary pool; works without a configuration.
 pub const CANARY: &[u8] = guest!("POLICY_CANARY");
 
+/// `plugins/label`: one pool, and fields of requests and answers.
+pub const LABEL: &[u8] = guest!("POLICY_LABEL");
+
 /// Policies that misbehave.
 ///
 /// Those that do so while deciding behave for the first 16 decisions of an instance, or `{ "after": N }`. All but those

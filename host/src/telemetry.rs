@@ -196,10 +196,8 @@ impl Counts {
 
     /// One more request in flight; answers whether that is within `max` over all workers. Counted either way.
     pub(crate) fn begin_request(&self, worker: usize, max: u32) -> bool {
-        let own = self.requests.of(worker).fetch_add(1, Ordering::Relaxed) + 1;
-        // As long as every worker is below its share, so are all of them together: the others' need not be looked at.
-        let share = max / u32::try_from(self.workers).unwrap_or(u32::MAX);
-        own <= share || self.requests_in_flight() <= max
+        self.requests.of(worker).fetch_add(1, Ordering::Relaxed);
+        self.requests_in_flight() <= max
     }
 
     /// One less.

@@ -38,8 +38,10 @@ pub async fn serve(
     listener: Arc<Listener>,
     leaving: Rc<Leaving>,
 ) {
-    // All that comes before the first head has as long as a head has.
-    let opened = tokio::time::timeout(listener.spec.limits.head_timeout, open(stream, peer, listener.clone()));
+    // All that comes before the first head has as long as a head has. What is boxed here and further down is what an idle
+    // connection need not keep room for: there may be ten thousand of them.
+    let opened = Box::pin(open(stream, peer, listener.clone()));
+    let opened = tokio::time::timeout(listener.spec.limits.head_timeout, opened);
     let opened = tokio::select! {
         biased;
         opened = opened => opened,
@@ -47,7 +49,7 @@ pub async fn serve(
     };
     match opened {
         Ok(Ok(Opened { client, stream, read_ahead, speaks: Speaks::Http2 })) => {
-            h2::server::serve(worker, Rc::new(client), stream, read_ahead, leaving).await;
+            Box::pin(h2::server::serve(worker, Rc::new(client), stream, read_ahead, leaving)).await;
         }
         Ok(Ok(Opened { client, stream, read_ahead, speaks: Speaks::Http1 })) => {
             h1::server::serve(worker, Rc::new(client), Wire::new(stream, read_ahead), leaving).await;

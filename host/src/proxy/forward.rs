@@ -153,7 +153,7 @@ impl Line<'_> {
                     Err(unsent) => return Err(failed(&member, unsent.failure)),
                 }
             }
-            match connector.open(&key, &pool.transport, self.client, pool.connect_timeout).await {
+            match Box::pin(connector.open(&key, &pool.transport, self.client, pool.connect_timeout)).await {
                 Ok(connection) => match self.send_on(connection, parts, body, pool, &member).await {
                     Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member }),
                     Err(Unsent { failure, body: Some(spare), seen: false }) if is_of_connection(&failure) => {

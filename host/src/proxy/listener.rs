@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::sync::oneshot;
 
 use super::connection;
@@ -28,6 +28,10 @@ use crate::telemetry::Limit;
 
 /// Connections the kernel holds for a worker that is busy.
 const BACKLOG: i32 = 1024;
+
+/// Bytes of answers that the kernel holds for a client beyond those that are on their way. Without it, a client that reads
+/// nothing has some megabytes put by for it, and looks as if it had taken them.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// How long to leave new connections waiting when the kernel gives us none.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -227,6 +231,7 @@ impl Accepting {
                 let (stream, peer) = socket.accept().await?;
                 // Answers are small and many; without this the last segment of each may wait for an acknowledgement.
                 let _ = stream.set_nodelay(true);
+                let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
                 Ok((Plain::Tcp(stream), Some(peer)))
             }
             Self::Unix(socket) => socket.accept().await.map(|(stream, _)| (Plain::Unix(stream), None)),

@@ -58,8 +58,8 @@ pub async fn serve(worker: Rc<Worker>, client: Rc<Client>, wire: Wire, leaving: 
         let after = match next {
             Ok(head) => exchange(&worker, &client, &conn, &leaving, &alarm, head).await,
             Err(NoRequest::Closed) => return,
-            Err(NoRequest::Slow) => refuse(&worker, &conn, Malformed::Slow).await,
-            Err(NoRequest::Bad(bad)) => refuse(&worker, &conn, bad.into()).await,
+            Err(NoRequest::Slow) => Box::pin(refuse(&worker, &conn, Malformed::Slow)).await,
+            Err(NoRequest::Bad(bad)) => Box::pin(refuse(&worker, &conn, bad.into())).await,
         };
         match after {
             // Where the listener leaves, what was sent ahead is still served, and the last answer says that it is the last.
@@ -111,7 +111,7 @@ async fn exchange(
 ) -> After {
     let framing = match framing::of_request(head.version, &head.fields) {
         Ok(framing) => framing,
-        Err(bad) => return refuse(worker, conn, bad.into()).await,
+        Err(bad) => return Box::pin(refuse(worker, conn, bad.into())).await,
     };
     let is_modern = encoder::is_modern(head.version);
     // RFC 9110, 10.1.1: an expectation of HTTP/1.0 is ignored.
@@ -218,7 +218,7 @@ async fn respond(
     drop(parts);
 
     if is_tunnel {
-        let limited = tunnel(conn, alarm, body).await;
+        let limited = Box::pin(tunnel(conn, alarm, body)).await;
         if limited {
             worker.ground.counts.limited(worker.id, Limit::TunnelTimeout);
         }
@@ -234,6 +234,8 @@ async fn respond(
         Wrote::Gone => After::Gone,
         Wrote::Slow => {
             worker.ground.counts.limited(worker.id, Limit::ClientTimeout);
+            // What it did not take would wait for it in the kernel for minutes.
+            conn.with(|conn| conn.wire.stream().plain().reset_on_close());
             After::Gone
         }
         Wrote::Broken => {

@@ -47,9 +47,9 @@ pub fn connection() -> (Stream, UnixStream) {
 pub fn cuttings(bytes: &[u8]) -> [Vec<&[u8]>; 3] {
     let mut hasher = DefaultHasher::new();
     let (mut pieces, mut rest) = (Vec::new(), bytes);
+    bytes.hash(&mut hasher);
     while !rest.is_empty() {
         pieces.len().hash(&mut hasher);
-        bytes.hash(&mut hasher);
         // Short ones most of the time: what is interesting stands beside the end of a line.
         let length = 1 + (hasher.finish() % if hasher.finish() & 256 == 0 { 8 } else { 200 }) as usize;
         let (piece, after) = rest.split_at(length.min(rest.len()));

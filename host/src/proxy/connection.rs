@@ -73,7 +73,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a client is told that is not let in, before it has said anything.
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
-    content-type: text/plain; charset=utf-8\r\ncontent-length: 49\r\n\r\n503 Service Unavailable: too many connections now\n";
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 50\r\n\r\n503 Service Unavailable: too many connections now\n";
 
 /// Tells a client that there are too many connections. Over TLS that cannot be said before a handshake, which costs more
 /// than serving it would.

@@ -7,7 +7,8 @@ use h2::Reason;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::{Request, Response};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
@@ -51,6 +52,30 @@ async fn endless() -> (Member, mpsc::UnboundedReceiver<()>) {
     })
     .await;
     (member, ended)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_too_many_is_told_so_and_those_before_it_are_served() {
+    let member = Member::named("blue").await;
+    for limits in ["connections_max = 1", "connections_max = 9\nconnections_per_client_max = 1"] {
+        let listener = format!("[listeners.few]\naddress = \"127.0.0.1:0\"\n{limits}\n");
+        let vip = "[vips.web]\nlisten = \"few\"\npool = \"blue\"\n";
+        let host = Host::with().workers(1).pool("blue", &[&member]).config(&(listener + vip)).start().await;
+        let mut first = TcpStream::connect(host.address()).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        first.write_all(request).await.unwrap();
+        first.readable().await.unwrap();
+
+        let refused = send_raw(host.address(), request).await;
+        let (head, content) = refused.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nretry-after: 1\r\n"), "{refused}");
+        assert!(head.ends_with(&format!("\r\ncontent-length: {}", content.len())), "{refused}");
+        let last = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        first.write_all(last).await.unwrap();
+        let mut answers = String::new();
+        first.read_to_string(&mut answers).await.unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

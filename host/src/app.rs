@@ -15,8 +15,8 @@ use crate::digest::Digest;
 use crate::policy::compile::Compiler;
 use crate::policy::intake::folder::{self, PolicyFolder};
 use crate::policy::wasm::Engine;
-use crate::proxy::descriptors::Descriptors;
-use crate::proxy::member::Members;
+use crate::proxy::keeper::Keeper;
+use crate::proxy::sticky::StickyKey;
 use crate::proxy::worker::{Handle, Shared, Worker};
 use crate::release::{Current, Ground, Release};
 use crate::spec::Spec;
@@ -26,7 +26,6 @@ use crate::switch::change::{Change, Desired};
 use crate::switch::fail_back::{self, FALLS_WAITING_MAX};
 use crate::switch::receipt::Origin;
 use crate::switch::{Refusal, Switch};
-use crate::telemetry::Counts;
 
 /// A running host.
 pub struct App {
@@ -80,20 +79,17 @@ impl App {
         let engine = Engine::new(config.workers).map_err(|error| StartError::Engine(format!("{error:#}")))?;
         engine.tick();
         let compiler = Compiler::new(engine, program, store.clone());
-        let ground = Arc::new(Ground {
-            workers: config.workers,
-            members: Members::default(),
-            certificates: Arc::default(),
-            counts: Counts::new(config.workers),
-            descriptors: Arc::new(Descriptors::of_process(config.workers)),
-            requests_max: u32::try_from(config.requests_max).unwrap_or(u32::MAX),
-        });
+        let requests_max = u32::try_from(config.requests_max).unwrap_or(u32::MAX);
+        let sticky_key = StickyKey::new(store.sticky_key()?.as_bytes());
+        let (ground, news) = Ground::new(config.workers, requests_max, config.zone.as_deref(), sticky_key);
+        let ground = Arc::new(ground);
 
         // Workers start with a release of nothing, and without a listener: nobody can ask yet.
         let nothing = Release::new(0, Arc::new(Spec::default()), BTreeMap::new(), &BTreeMap::new(), &ground);
         let current = Arc::new(Current::new(Arc::new(nothing.expect("no vips do not overlap"))));
         let (falls, fallen) = mpsc::channel(FALLS_WAITING_MAX);
         let (drain, draining) = watch::channel(false);
+        keep_pools(Keeper::new(ground.clone(), news), draining.clone()).map_err(StartError::Worker)?;
         let shared = Shared { current: current.clone(), ground: ground.clone(), falls };
         let workers: Vec<Handle> = (0..config.workers)
             .map(|id| Worker::start(id, shared.clone()))
@@ -184,6 +180,22 @@ fn watch_doors(
     };
     std::thread::Builder::new().name("doors".into()).spawn(watching).map_err(StartError::Worker)?;
     Ok(left)
+}
+
+/// Keeps the pools true on a thread of its own until the host leaves: probing thousands of members must not hold up the
+/// control API.
+fn keep_pools(keeper: Keeper, mut draining: watch::Receiver<bool>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let keep = move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = keeper.keep() => {}
+                _ = draining.wait_for(|draining| *draining) => {}
+            }
+        });
+        runtime.shutdown_background();
+    };
+    std::thread::Builder::new().name("keeper".into()).spawn(keep).map(drop)
 }
 
 /// What the doors had taken in before this start.

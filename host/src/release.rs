@@ -5,17 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::digest::Digest;
 use crate::policy::{Policy, PolicyId};
 use crate::proxy::descriptors::Descriptors;
+use crate::proxy::events::Events;
 use crate::proxy::header_rules::HeaderRules;
+use crate::proxy::keeper::{NEWS_MAX, News};
 use crate::proxy::listener::Listener;
 use crate::proxy::member::Members;
+use crate::proxy::mirror::Mirror;
 use crate::proxy::per_worker::PerWorker;
 use crate::proxy::pool::Pool;
+use crate::proxy::pools::Pools;
 use crate::proxy::router::{Overlap, Router};
+use crate::proxy::sticky::StickyKey;
 use crate::proxy::tls::TlsError;
 use crate::proxy::tls::certificates::Certificates;
 use crate::proxy::vip::{Decider, Rung, RungPools, Vip};
@@ -53,6 +59,16 @@ pub struct Ground {
     pub workers: usize,
     /// Members that are known.
     pub members: Members,
+    /// Pools that are known.
+    pub pools: Pools,
+    /// Where the proxy stands: members in the same zone are preferred.
+    pub zone: Option<Arc<str>>,
+    /// Signs the cookies that bind clients to members.
+    pub sticky_key: StickyKey,
+    /// Where requests tell what became of members.
+    pub news: mpsc::Sender<News>,
+    /// What became of members.
+    pub events: Events,
     /// Certificates that are known.
     pub certificates: Arc<Certificates>,
     /// Everything that is counted.
@@ -61,6 +77,32 @@ pub struct Ground {
     pub descriptors: Arc<Descriptors>,
     /// Requests that may be in flight, over all workers.
     pub requests_max: u32,
+}
+
+impl Ground {
+    /// A ground on which nothing is known yet, and where is heard what becomes of members.
+    pub fn new(
+        workers: usize,
+        requests_max: u32,
+        zone: Option<&str>,
+        sticky_key: StickyKey,
+    ) -> (Self, mpsc::Receiver<News>) {
+        let (news, heard) = mpsc::channel(NEWS_MAX);
+        let ground = Self {
+            workers,
+            members: Members::default(),
+            pools: Pools::default(),
+            zone: zone.map(Into::into),
+            sticky_key,
+            news,
+            events: Events::default(),
+            certificates: Arc::default(),
+            counts: Counts::new(workers),
+            descriptors: Arc::new(Descriptors::of_process(workers)),
+            requests_max,
+        };
+        (ground, heard)
+    }
 }
 
 /// Why a content does not make a release. Names are checked before: see [`Spec::check`].
@@ -92,19 +134,21 @@ impl Release {
         previous: &Policies,
         ground: &Ground,
     ) -> Result<Self, ReleaseError> {
-        let Ground { workers, members, certificates, counts, .. } = ground;
+        let Ground { workers, certificates, .. } = ground;
         let pools: BTreeMap<Arc<str>, Arc<Pool>> = spec
             .pools
             .iter()
             .map(|(name, spec)| {
-                let pool = Pool::new(name, spec, members, certificates, counts, *workers);
+                let pool = ground.pools.like(name, spec, ground);
                 let pool = pool.map_err(|error| ReleaseError::Pool(name.clone(), error.into()))?;
-                Ok((pool.name.clone(), Arc::new(pool)))
+                Ok((pool.name.clone(), pool))
             })
             .collect::<Result<_, ReleaseError>>()?;
         let rung = |policy: &Arc<Policy>| {
             let pools = policy.manifest.pools.iter().map(|name| pools.get(name.as_str()).cloned()).collect();
-            Rung { policy: policy.clone(), pools: Arc::new(RungPools(pools)) }
+            let pools = RungPools(pools);
+            pools.0.iter().flatten().for_each(|pool| pool.expect_keys());
+            Rung { policy: policy.clone(), pools: Arc::new(pools) }
         };
         let listeners = listeners(&spec, certificates)?;
         let ids: BTreeMap<&str, Arc<str>> =
@@ -122,6 +166,8 @@ impl Release {
                     }
                 },
             };
+            let mirror = vip.mirror.as_ref();
+            let mirror = mirror.map(|mirror| Mirror::new(pools[mirror.pool.as_str()].clone(), mirror, *workers));
             let fallback = vip.fallback.as_ref().map(|pool| pools[pool.as_str()].clone());
             let runs = Arc::new(Vip {
                 name: name.as_str().into(),
@@ -131,6 +177,8 @@ impl Release {
                 request_rules: HeaderRules::new(&vip.request_headers),
                 response_rules: HeaderRules::new(&vip.response_headers),
                 limits: vip.limits.clone(),
+                timeouts: vip.timeouts.clone(),
+                mirror,
                 counts: ground.counts.vip(name),
             });
             for id in vip.listen.iter().filter_map(|listener| ids.get(listener.as_str())) {

@@ -3,6 +3,8 @@
 
 pub mod listener;
 pub mod pool;
+pub mod member;
+pub mod check;
 pub mod vip;
 
 use std::borrow::Cow;
@@ -89,7 +91,7 @@ impl Spec {
                 }
                 _ => {}
             }
-            if let Some(pool) = vip.fallback.as_ref().filter(|pool| !self.pools.contains_key(*pool)) {
+            if let Some(pool) = vip.pools().find(|pool| !self.pools.contains_key(*pool)) {
                 return undefined("pool", pool);
             }
         }

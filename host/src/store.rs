@@ -84,7 +84,19 @@ impl Store {
     /// # Errors
     /// When it can be neither read nor made.
     pub fn token(&self) -> Result<String, StoreError> {
-        let path = self.root.join(TOKEN_FILE);
+        self.secret(TOKEN_FILE)
+    }
+
+    /// What signs the cookies that bind clients to members; made at the first start.
+    ///
+    /// # Errors
+    /// When it can be neither read nor made.
+    pub fn sticky_key(&self) -> Result<String, StoreError> {
+        self.secret(STICKY_KEY_FILE)
+    }
+
+    fn secret(&self, file: &str) -> Result<String, StoreError> {
+        let path = self.root.join(file);
         match fs::read_to_string(&path) {
             Ok(token) if !token.trim().is_empty() => return Ok(token.trim().to_owned()),
             Ok(_) => {}
@@ -181,6 +193,9 @@ const YOUNG: Duration = Duration::from_secs(600);
 
 /// The token's file in a state folder.
 pub const TOKEN_FILE: &str = "control.token";
+
+/// What signs the cookies that bind clients to members. Proxies that share clients share it.
+const STICKY_KEY_FILE: &str = "sticky.key";
 
 /// The control API's socket in a state folder.
 pub const SOCKET_FILE: &str = "control.sock";

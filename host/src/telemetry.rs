@@ -63,13 +63,21 @@ pub enum Limit {
     TunnelTimeout,
     /// `pools.NAME.response_timeout`.
     ResponseTimeout,
+    /// `pools.NAME.between_bytes_timeout`.
+    BetweenBytesTimeout,
+    /// `pools.NAME.whole_timeout`.
+    WholeTimeout,
+    /// `pools.NAME.limits.queue_max`.
+    Queue,
+    /// `pools.NAME.limits.queue_timeout`.
+    QueueTimeout,
     /// `pools.NAME.connect_timeout`, and members that could not be reached for another reason.
     Connect,
 }
 
 impl Limit {
     /// All of them, in their order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Connections,
         Self::ConnectionsPerClient,
         Self::Descriptors,
@@ -82,6 +90,10 @@ impl Limit {
         Self::ClientTimeout,
         Self::TunnelTimeout,
         Self::ResponseTimeout,
+        Self::BetweenBytesTimeout,
+        Self::WholeTimeout,
+        Self::Queue,
+        Self::QueueTimeout,
         Self::Connect,
     ];
 
@@ -100,6 +112,10 @@ impl Limit {
             Self::ClientTimeout => "client_timeout",
             Self::TunnelTimeout => "tunnel_timeout",
             Self::ResponseTimeout => "response_timeout",
+            Self::BetweenBytesTimeout => "between_bytes_timeout",
+            Self::WholeTimeout => "whole_timeout",
+            Self::Queue => "queue",
+            Self::QueueTimeout => "queue_timeout",
             Self::Connect => "connect",
         }
     }
@@ -112,6 +128,7 @@ pub struct PoolCounts(PerWorker<PoolSlot>);
 struct PoolSlot {
     requests: Count,
     errors: Count,
+    retries: Count,
 }
 
 /// How one vip's requests were decided.
@@ -128,6 +145,10 @@ pub struct VipSlot {
     pub by_fallback: Count,
     /// Answered 503, because nothing was left.
     pub undecided: Count,
+    /// Copies sent to its mirror.
+    pub copies: Count,
+    /// Copies not made, as they were too long or too many.
+    pub copies_left_out: Count,
     /// In flight now; counted where the vip has a limit.
     in_flight: AtomicU32,
 }
@@ -139,6 +160,9 @@ pub struct PoolTotals {
     pub requests: u64,
     /// Of these, answered by us with an error because no member did.
     pub errors: u64,
+    /// Tries beyond a request's first.
+    #[serde(default)]
+    pub retries: u64,
 }
 
 /// A vip's counts, added up.
@@ -152,6 +176,12 @@ pub struct VipTotals {
     pub by_fallback: u64,
     /// Answered 503.
     pub undecided: u64,
+    /// Copies sent to its mirror.
+    #[serde(default)]
+    pub copies: u64,
+    /// Copies not made, as they were too long or too many.
+    #[serde(default)]
+    pub copies_left_out: u64,
 }
 
 impl Counts {
@@ -238,11 +268,17 @@ impl PoolCounts {
         self.0.of(worker).errors.add();
     }
 
+    /// A request is tried again.
+    pub fn retry(&self, worker: usize) {
+        self.0.of(worker).retries.add();
+    }
+
     /// The sum over all workers.
     pub fn totals(&self) -> PoolTotals {
         self.0.iter().fold(PoolTotals::default(), |sum, slot| PoolTotals {
             requests: sum.requests + slot.requests.value(),
             errors: sum.errors + slot.errors.value(),
+            retries: sum.retries + slot.retries.value(),
         })
     }
 }
@@ -275,6 +311,8 @@ impl VipCounts {
             by_previous: sum.by_previous + slot.by_previous.value(),
             by_fallback: sum.by_fallback + slot.by_fallback.value(),
             undecided: sum.undecided + slot.undecided.value(),
+            copies: sum.copies + slot.copies.value(),
+            copies_left_out: sum.copies_left_out + slot.copies_left_out.value(),
         })
     }
 }

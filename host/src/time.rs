@@ -15,6 +15,11 @@ pub fn wall_nanos() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Nanoseconds since the process started.
+pub fn nanos_since_start() -> u64 {
+    since_start(Instant::now())
+}
+
 /// Nanoseconds from the first call to `instant`: a form of [`Instant`] that fits an atomic.
 pub fn since_start(instant: Instant) -> u64 {
     u64::try_from(instant.saturating_duration_since(*START).as_nanos()).unwrap_or(u64::MAX)

@@ -13,12 +13,10 @@ use crate::policy::intake::folder::policy_name;
 use crate::policy::stage::stage;
 use crate::policy::validate::{Candidate, validate};
 use crate::policy::wasm::Engine;
-use crate::proxy::descriptors::Descriptors;
-use crate::proxy::member::Members;
+use crate::proxy::sticky::StickyKey;
 use crate::release::{Ground, Release};
 use crate::store::Store;
 use crate::switch::change::Change;
-use crate::telemetry::Counts;
 
 /// Check the configuration and the policies in its folder, without starting anything
 ///
@@ -68,14 +66,7 @@ async fn check(config: &Config, json: bool) -> anyhow::Result<()> {
             "name": &*policy.build.name, "digest": policy.build.digest, "description": policy.manifest.description, "pools": policy.manifest.pools,
         }))
         .collect();
-    let ground = Ground {
-        workers: 1,
-        members: Members::default(),
-        certificates: Arc::default(),
-        counts: Counts::new(1),
-        descriptors: Arc::new(Descriptors::of_process(1)),
-        requests_max: 1,
-    };
+    let (ground, _) = Ground::new(1, 1, None, StickyKey::new(b""));
     let release = Change::First { file: config.desired.clone(), builds }.apply(crate::spec::Spec::default());
     let release = release.and_then(|spec| Ok(Release::new(1, spec.into(), policies, &BTreeMap::new(), &ground)?));
     wrong.extend(release.err().map(|error| with_causes(&error)));

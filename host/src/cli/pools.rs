@@ -20,14 +20,27 @@ impl Pools {
             return Ok(());
         }
         for pool in read::<Vec<views::PoolView>>(&body)? {
-            say!("{}: {} requests, {} errors", pool.name, pool.totals.requests, pool.totals.errors);
+            let panics = if pool.panics { ", too few members are fit: all are used" } else { "" };
+            let totals = pool.totals;
+            say!(
+                "{}: {} requests, {} errors, {} retries, {} waiting{panics}",
+                pool.name,
+                totals.requests,
+                totals.errors,
+                totals.retries,
+                pool.waiting
+            );
             for member in pool.members {
                 say!(
-                    "  {:<22} {} in flight, {} requests, {} failures",
+                    "  {:<22} {:<10} {} in flight, {} connections, {} requests, {} failures{}{}",
                     member.address,
+                    member.state,
                     member.in_flight,
+                    member.connections,
                     member.requests,
-                    member.failures
+                    member.failures,
+                    if member.reason.is_empty() { "" } else { ": " },
+                    member.reason
                 );
             }
         }

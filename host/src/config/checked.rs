@@ -2,6 +2,7 @@
 
 mod listener;
 mod pool;
+mod balance;
 mod policy;
 mod vip;
 mod headers;
@@ -45,6 +46,8 @@ pub struct Config {
     pub policy_folder: PathBuf,
     /// Worker threads: one per core unless told otherwise.
     pub workers: usize,
+    /// Where this proxy stands: members in the same zone are preferred.
+    pub zone: Option<String>,
     /// Requests in flight over the whole host; one more is a 503.
     pub requests_max: usize,
     /// Time that requests in flight get when the host leaves.
@@ -89,6 +92,7 @@ pub(super) fn check(raw: Raw, text: &str, path: &Path) -> Result<Config, ConfigE
         state: top.folder().join(raw.state.as_deref().unwrap_or("state")),
         policy_folder: top.folder().join(raw.policy_folder.as_deref().unwrap_or("policies")),
         workers,
+        zone: raw.zone.as_ref().map(|zone| top.name_of("zone", zone)).transpose()?,
         requests_max: top.within_or("requests_max", raw.requests_max.as_ref(), REQUESTS_MAX, 1..=1_000_000)?,
         drain: top.duration_or("drain", raw.drain.as_ref(), DRAIN)?,
         control_listen,
@@ -131,6 +135,14 @@ impl<'a> Checker<'a> {
             ("", name) => name.to_owned(),
             (key, name) => format!("{key}.{name}"),
         }
+    }
+
+    /// A name that is a value.
+    fn name_of(&self, key: &str, name: &Spanned<String>) -> Result<String, ConfigError> {
+        if check_name(name.as_ref()).is_err() {
+            return self.wrong(key, name.span().start, NAME_RULE);
+        }
+        Ok(name.as_ref().clone())
     }
 
     /// What the table is called among those of its kind.
@@ -176,7 +188,7 @@ mod tests {
         check("a = ", "/etc/x.toml:1: string values must be quoted, expected literal string");
         check(
             "\nsate = 'x'",
-            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `requests_max`, `drain`, `control`, `fail_back`, `listeners`, `pools`, `policies`, `vips`",
+            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `zone`, `requests_max`, `drain`, `control`, `fail_back`, `listeners`, `pools`, `policies`, `vips`",
         );
         check("requests_max = 0", "/etc/x.toml:1: requests_max: expected 1 to 1000000, got 0");
         check("workers = 0", "/etc/x.toml:1: workers: expected 1 to 256, got 0");

@@ -1,8 +1,13 @@
 //! What the API shows: the host as it stands, in plain data. Shared with the CLI, which reads it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
+use crate::proxy::breaker::State;
+use crate::proxy::health::Health;
+use crate::proxy::roster::Seat;
 use crate::release::Release;
 use crate::spec::{DeciderSpec, Spec};
 use crate::store::journal::Entry;
@@ -73,6 +78,12 @@ pub struct VipView {
 pub struct PoolView {
     /// Its name.
     pub name: String,
+    /// Whether all members are used, as too few are fit.
+    #[serde(default)]
+    pub panics: bool,
+    /// Requests that wait for a member.
+    #[serde(default)]
+    pub waiting: u32,
     /// Its members.
     pub members: Vec<MemberView>,
     /// What it served.
@@ -85,12 +96,55 @@ pub struct PoolView {
 pub struct MemberView {
     /// Its address.
     pub address: Address,
+    /// Whether it gets requests, and if not, why.
+    pub state: MemberState,
+    /// Why it is in that state, where there is more to say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Its part of the requests.
+    pub weight: u32,
+    /// Its zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Requests in flight to it.
     pub in_flight: u32,
+    /// Connections to it.
+    pub connections: u32,
     /// Requests sent to it.
     pub requests: u64,
-    /// Requests it did not answer, or not whole.
+    /// Requests that failed: not answered, not whole, or with 500, 502, 503 or 504.
     pub failures: u64,
+}
+
+/// Whether a member gets requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemberState {
+    /// It does.
+    Fit,
+    /// It has not been checked yet.
+    Unknown,
+    /// Checks find it unfit.
+    Sick,
+    /// It is left alone for what it did to requests.
+    LeftAlone,
+    /// One request at a time, to see whether it is well again.
+    OnTrial,
+    /// No new ones.
+    Drained,
+}
+
+impl fmt::Display for MemberState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Fit => "fit",
+            Self::Unknown => "unknown",
+            Self::Sick => "sick",
+            Self::LeftAlone => "left alone",
+            Self::OnTrial => "on trial",
+            Self::Drained => "drained",
+        })
+    }
 }
 
 /// A policy as it stands.
@@ -202,19 +256,46 @@ pub fn vips(switch: &Switch, release: &Release) -> Vec<VipView> {
 pub fn pools(release: &Release) -> Vec<PoolView> {
     let view = |pool: &std::sync::Arc<crate::proxy::pool::Pool>| PoolView {
         name: pool.name.to_string(),
-        members: pool
-            .members
-            .iter()
-            .map(|member| MemberView {
-                address: member.address.clone(),
-                in_flight: member.in_flight(),
-                requests: member.requests(),
-                failures: member.failures(),
-            })
-            .collect(),
+        panics: pool.roster().panics,
+        waiting: pool.lasting.queue.waiting(),
+        members: pool.roster().seats.iter().map(member).collect(),
         totals: pool.counts.totals(),
     };
     release.pools.values().map(view).collect()
+}
+
+fn member(seat: &Seat) -> MemberView {
+    let now = crate::time::nanos_since_start();
+    let breaker = &seat.member.breaker;
+    let health = seat.checked.as_ref().map(|checked| checked.health());
+    let state = match (health, breaker.state(now)) {
+        _ if seat.is_drained() => MemberState::Drained,
+        (Some(Health::Sick), _) => MemberState::Sick,
+        (Some(Health::Unknown), _) => MemberState::Unknown,
+        (_, State::Open) => MemberState::LeftAlone,
+        (_, State::HalfOpen) => MemberState::OnTrial,
+        (_, State::Closed) => MemberState::Fit,
+    };
+    let reason = match state {
+        MemberState::LeftAlone => format!("for {} more", humantime::format_duration(whole_seconds(breaker.rest(now)))),
+        _ => seat.checked.as_ref().map(|checked| checked.reason().to_string()).unwrap_or_default(),
+    };
+    let deeds = seat.member.deeds();
+    MemberView {
+        address: seat.member.address.clone(),
+        state,
+        reason,
+        weight: seat.weight,
+        zone: seat.zone.as_deref().map(Into::into),
+        in_flight: seat.member.in_flight(),
+        connections: seat.member.connections(),
+        requests: deeds.requests,
+        failures: deeds.failures,
+    }
+}
+
+fn whole_seconds(time: std::time::Duration) -> std::time::Duration {
+    std::time::Duration::from_secs(time.as_secs_f64().ceil() as u64)
 }
 
 fn policies(release: &Release) -> Vec<PolicyView> {

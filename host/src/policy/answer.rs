@@ -3,6 +3,8 @@
 //! A guest may answer anything its types allow: ten megabytes of headers, a value with a line end in it, status 42. All
 //! of it is refused here, as a fault of the policy.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{StatusCode, header::HeaderMap};
@@ -41,8 +43,21 @@ pub struct Route {
     pub remove: Vec<HeaderName>,
     /// Response fields to add.
     pub add: Vec<(HeaderName, HeaderValue)>,
+    /// How long members may take, where the policy wants it to be another time.
+    pub timeouts: RouteTimeouts,
     /// Why, safe to log.
     pub reason: Option<String>,
+}
+
+/// How long members may take for one request; what is `None` is as the vip or the pool says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteTimeouts {
+    /// Until an answer begins.
+    pub response: Option<Duration>,
+    /// For which it may fall silent.
+    pub between_bytes: Option<Duration>,
+    /// For the whole exchange.
+    pub whole: Option<Duration>,
 }
 
 /// An answer without a member.
@@ -107,6 +122,7 @@ pub(super) fn route(wire: WireRoute, pools: usize) -> Result<Answer, Fault> {
         set: budget.fields(wire.set_request_headers)?,
         remove: wire.remove_request_headers.iter().map(|name| budget.name(name)).collect::<Result<_, _>>()?,
         add: budget.fields(wire.add_response_headers)?,
+        timeouts: RouteTimeouts::default(),
         reason: wire.reason.map(reason),
     }))
 }

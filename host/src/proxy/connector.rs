@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::Response;
 use hyper::body::Frame;
 use hyper::http::request::Parts;
 use rustix::io::Errno;
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -24,24 +23,18 @@ use super::h1::member::{Failure, MemberFault};
 use super::h1::wire::Wire;
 use super::h2;
 use super::h2::member::Multiplexed;
-use super::pool::Transport;
+use super::member::{Connected, Member};
+use super::pool::Pool;
 use super::request_body::RequestBody;
-use super::stream::{Plain, Stream};
+use super::stream::Stream;
 use crate::address::Address;
-use crate::spec::pool::Protocol;
-
-/// Idle connections kept to one member by one worker; what is above is closed.
-const IDLE_MAX: usize = 256;
+use crate::spec::pool::{KeepAliveSpec, Protocol};
 
 /// More idle connections than that are not counted before one is kept.
 const MANY_IDLE: usize = 1024;
 
 /// How long until we look again whether there is a file descriptor for a connection.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-
-/// How long a connection may be idle. Below what common members allow (nginx 75 s, Go and Node less or none), so that
-/// we close first and no request meets a closing connection.
-const IDLE_TIME: Duration = Duration::from_secs(4);
 
 /// How long a connection of HTTP/2 may be idle: a member that closes one says so before (GOAWAY), so no request is lost.
 const SHARED_IDLE_TIME: Duration = Duration::from_secs(60);
@@ -53,12 +46,39 @@ pub struct Connector {
     multiplexed: RefCell<HashMap<ConnectionKey, Vec<Shared>>>,
     /// Held by whoever opens a connection that others can use as well.
     opening: RefCell<HashMap<ConnectionKey, Rc<Mutex<()>>>>,
+    /// Held by every connection, by the member it leads to.
+    tokens: RefCell<HashMap<Address, Rc<()>>>,
 }
 
 /// A connection that many exchanges share.
 struct Shared {
     connection: Multiplexed,
+    opened: Instant,
     used: Instant,
+    age_max: Option<Duration>,
+}
+
+/// What a connection to a member holds for as long as it is there.
+pub struct Held {
+    /// When it was opened.
+    pub since: Instant,
+    _counted: Connected,
+    _token: Rc<()>,
+}
+
+/// Where a connection leads, and how it is made and kept.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    /// The member.
+    pub member: &'a Arc<Member>,
+    /// The pool.
+    pub pool: &'a Pool,
+    /// Which connections are alike.
+    pub key: &'a ConnectionKey,
+    /// For whom.
+    pub client: Option<&'a Client>,
+    /// Time to get there.
+    pub timeout: Duration,
 }
 
 /// Which connections are alike: to the same member, secured in the same way.
@@ -66,7 +86,7 @@ struct Shared {
 pub struct ConnectionKey {
     /// Where to.
     pub address: Address,
-    /// How; see [`Transport::id`].
+    /// How; see [`super::transport::Transport::id`].
     pub transport: u64,
     /// Whether such connections serve one client only, and so are not kept.
     pub is_private: bool,
@@ -74,7 +94,7 @@ pub struct ConnectionKey {
 
 struct Idle {
     wire: Wire,
-    since: Instant,
+    until: Instant,
 }
 
 /// A connection to a member that takes a request now.
@@ -164,6 +184,14 @@ impl MemberExchange {
         }
     }
 
+    /// Whether nothing of the request's content was taken: what was sent can be sent again.
+    pub fn is_repeatable(&self) -> bool {
+        match self {
+            Self::H1(exchange) => exchange.is_repeatable(),
+            Self::H2(exchange) => exchange.is_repeatable(),
+        }
+    }
+
     /// When the request last moved.
     pub fn moved(&self) -> Instant {
         match self {
@@ -176,7 +204,13 @@ impl MemberExchange {
 impl Connector {
     /// No connections yet. Where file descriptors are short, none is kept.
     pub fn new(descriptors: Arc<Descriptors>) -> Self {
-        Self { descriptors, idle: RefCell::default(), multiplexed: RefCell::default(), opening: RefCell::default() }
+        Self {
+            descriptors,
+            idle: RefCell::default(),
+            multiplexed: RefCell::default(),
+            opening: RefCell::default(),
+            tokens: RefCell::default(),
+        }
     }
 
     /// A connection that is open already and takes a request now, if there is one.
@@ -191,24 +225,46 @@ impl Connector {
     ///
     /// # Errors
     /// Why the member cannot be reached, a time-out included.
-    pub async fn open(
-        &self,
-        key: &ConnectionKey,
-        transport: &Arc<Transport>,
-        client: &Client,
-        timeout: Duration,
-    ) -> io::Result<MemberConnection> {
-        match transport.protocol {
+    pub async fn open(&self, way: Way<'_>) -> io::Result<MemberConnection> {
+        match way.pool.transport.protocol {
             Protocol::Http1 => {
-                let stream = self.connect(&key.address, transport, client, timeout).await?;
-                Ok(MemberConnection::H1(Wire::new(stream, BytesMut::new())))
+                let stream = self.connect(way, way.timeout).await?;
+                Ok(MemberConnection::H1(Wire::to_member(stream, self.hold(way.member))))
             }
-            Protocol::Http2 if key.is_private => {
-                let connection = Multiplexed::begin(self.connect(&key.address, transport, client, timeout).await?);
-                tokio::time::timeout(timeout, connection).await.map_err(|_| timed_out())?.map(MemberConnection::H2)
+            Protocol::Http2 if way.key.is_private => {
+                let stream = self.connect(way, way.timeout).await?;
+                let connection = Multiplexed::begin(stream, self.hold(way.member));
+                tokio::time::timeout(way.timeout, connection).await.map_err(|_| timed_out())?.map(MemberConnection::H2)
             }
-            Protocol::Http2 => self.open_shared(key, transport, client, timeout).await.map(MemberConnection::H2),
+            Protocol::Http2 => self.open_shared(way).await.map(MemberConnection::H2),
         }
+    }
+
+    /// Connections to a member that this worker has, in use or not.
+    pub fn connections(&self, address: &Address) -> usize {
+        self.tokens.borrow().get(address).map_or(0, |token| Rc::strong_count(token) - 1)
+    }
+
+    /// Whether this worker has as many connections to a member as it may have, and none of them takes a request now.
+    pub fn is_full(&self, pool: &Pool, member: &Member, workers: usize) -> bool {
+        let Some(max) = pool.spec.limits.member_connections_max else { return false };
+        // Each worker has its part: none has to ask the others.
+        if self.connections(&member.address) < (max as usize).div_ceil(workers) {
+            return false;
+        }
+        let key = pool.transport.key(&member.address);
+        match pool.transport.protocol {
+            Protocol::Http1 => self.idle.borrow().get(&key).is_none_or(Vec::is_empty),
+            Protocol::Http2 => {
+                let multiplexed = self.multiplexed.borrow();
+                !multiplexed.get(&key).is_some_and(|connections| connections.iter().any(Shared::has_room))
+            }
+        }
+    }
+
+    fn hold(&self, member: &Arc<Member>) -> Held {
+        let token = self.tokens.borrow_mut().entry(member.address.clone()).or_default().clone();
+        Held { since: Instant::now(), _counted: Connected::new(member), _token: token }
     }
 
     /// An idle connection that is silent.
@@ -216,9 +272,9 @@ impl Connector {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(key)?;
         // The last one given back is the least likely to be closed by now.
-        while let Some(Idle { mut wire, since }) = connections.pop() {
+        while let Some(Idle { mut wire, until }) = connections.pop() {
             // What came unasked would be taken for the next answer.
-            if since.elapsed() <= IDLE_TIME && wire.is_silent() {
+            if Instant::now() <= until && wire.is_silent() {
                 return Some(wire);
             }
         }
@@ -228,7 +284,7 @@ impl Connector {
     /// A connection that many exchanges share, if there is one with room.
     fn share(&self, key: &ConnectionKey) -> Option<Multiplexed> {
         let mut multiplexed = self.multiplexed.borrow_mut();
-        let shared = multiplexed.get_mut(key)?.iter_mut().find(|shared| shared.connection.has_room())?;
+        let shared = multiplexed.get_mut(key)?.iter_mut().find(|shared| shared.has_room())?;
         shared.used = Instant::now();
         Some(shared.connection.clone())
     }
@@ -237,13 +293,8 @@ impl Connector {
     ///
     /// # Errors
     /// Why the member cannot be reached, a time-out included.
-    async fn open_shared(
-        &self,
-        key: &ConnectionKey,
-        transport: &Arc<Transport>,
-        client: &Client,
-        timeout: Duration,
-    ) -> io::Result<Multiplexed> {
+    async fn open_shared(&self, way: Way<'_>) -> io::Result<Multiplexed> {
+        let Way { key, timeout, .. } = way;
         let turn = self.opening.borrow_mut().entry(key.clone()).or_default().clone();
         let began = Instant::now();
         // Who waits for a turn waits no longer than for a connection: where the member cannot be reached, all that wait
@@ -253,29 +304,25 @@ impl Connector {
             return Ok(shared);
         }
         let left = timeout.saturating_sub(began.elapsed());
-        let stream = self.connect(&key.address, transport, client, left).await?;
+        let stream = self.connect(way, left).await?;
         let left = timeout.saturating_sub(began.elapsed());
-        let connection = tokio::time::timeout(left, Multiplexed::begin(stream)).await.map_err(|_| timed_out())??;
+        let connection = Multiplexed::begin(stream, self.hold(way.member));
+        let connection = tokio::time::timeout(left, connection).await.map_err(|_| timed_out())??;
         // Kept, it would be joined by another one for each request, and each would wait there.
         if !connection.has_room() {
             return Err(io::Error::other("the member takes no requests (SETTINGS_MAX_CONCURRENT_STREAMS)"));
         }
-        let shared = Shared { connection: connection.clone(), used: Instant::now() };
+        let (now, age_max) = (Instant::now(), way.pool.spec.keep_alive.age_max);
+        let shared = Shared { connection: connection.clone(), opened: now, used: now, age_max };
         self.multiplexed.borrow_mut().entry(key.clone()).or_default().push(shared);
         Ok(connection)
     }
 
-    async fn connect(
-        &self,
-        address: &Address,
-        transport: &Transport,
-        client: &Client,
-        timeout: Duration,
-    ) -> io::Result<Stream> {
+    async fn connect(&self, way: Way<'_>, timeout: Duration) -> io::Result<Stream> {
         let began = Instant::now();
         loop {
             let left = timeout.saturating_sub(began.elapsed());
-            match connect(address, transport, client, left).await {
+            match way.pool.transport.connect(&way.member.address, way.client, left).await {
                 // Those that are idle have what is wanted here; else somebody will, as soon as a request ends.
                 Err(error) if is_out_of_descriptors(&error) && !left.is_zero() => {
                     self.idle.borrow_mut().clear();
@@ -287,21 +334,27 @@ impl Connector {
     }
 
     /// Takes back what an exchange leaves: a connection that can carry another one is kept.
-    pub fn give_back(&self, key: &ConnectionKey, exchange: MemberExchange) {
+    pub fn give_back(&self, key: &ConnectionKey, keep: &KeepAliveSpec, exchange: MemberExchange) {
         // Of HTTP/2, the stream ends with the exchange, and the connection was never taken.
         let MemberExchange::H1(exchange) = exchange else { return };
         if key.is_private || self.descriptors.are_short() {
             return;
         }
         let Some(mut wire) = exchange.into_idle() else { return };
+        let now = Instant::now();
+        let ages = keep.age_max.zip(wire.opened()).map(|(age, opened)| opened + age);
+        if ages.is_some_and(|ages| ages <= now) {
+            return;
+        }
         wire.rest();
+        let until = ages.map_or(now + keep.idle_timeout, |ages| ages.min(now + keep.idle_timeout));
         let mut idle = self.idle.borrow_mut();
         let connections = match idle.get_mut(key) {
             Some(connections) => connections,
             None => idle.entry(key.clone()).or_default(),
         };
-        if connections.len() < IDLE_MAX {
-            connections.push(Idle { wire, since: Instant::now() });
+        if connections.len() < keep.idle_max as usize {
+            connections.push(Idle { wire, until });
         }
         let idle_max = self.descriptors.idle_max();
         if idle_max < MANY_IDLE && idle.values().map(Vec::len).sum::<usize>() > idle_max {
@@ -316,34 +369,32 @@ impl Connector {
 
     /// Closes what has been idle for too long, or was closed by the member.
     pub fn close_idle(&self) {
+        let now = Instant::now();
         self.idle.borrow_mut().retain(|_, connections| {
-            connections.retain_mut(|idle| idle.since.elapsed() <= IDLE_TIME && idle.wire.is_silent());
+            connections.retain_mut(|idle| now <= idle.until && idle.wire.is_silent());
             !connections.is_empty()
         });
         self.multiplexed.borrow_mut().retain(|_, connections| {
             connections.retain(|shared| {
                 let connection = &shared.connection;
-                connection.is_open() && !(connection.is_idle() && shared.used.elapsed() > SHARED_IDLE_TIME)
+                let is_over = shared.is_aged() || shared.used.elapsed() > SHARED_IDLE_TIME;
+                connection.is_open() && !(connection.is_idle() && is_over)
             });
             !connections.is_empty()
         });
         self.opening.borrow_mut().retain(|_, turn| Rc::strong_count(turn) > 1);
+        self.tokens.borrow_mut().retain(|_, token| Rc::strong_count(token) > 1);
     }
 }
 
-async fn connect(address: &Address, transport: &Transport, client: &Client, timeout: Duration) -> io::Result<Stream> {
-    let connect = async {
-        let plain = match address {
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                Plain::Tcp(stream)
-            }
-            Address::Unix(path) => Plain::Unix(UnixStream::connect(path).await?),
-        };
-        transport.secure(address, plain, client).await
-    };
-    tokio::time::timeout(timeout, connect).await.map_err(|_| timed_out())?
+impl Shared {
+    fn has_room(&self) -> bool {
+        self.connection.has_room() && !self.is_aged()
+    }
+
+    fn is_aged(&self) -> bool {
+        self.age_max.is_some_and(|age| self.opened.elapsed() >= age)
+    }
 }
 
 fn is_out_of_descriptors(error: &io::Error) -> bool {
@@ -351,6 +402,6 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(code, Some(Errno::MFILE | Errno::NFILE))
 }
 
-fn timed_out() -> io::Error {
+pub(super) fn timed_out() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "connecting took too long")
 }

@@ -44,6 +44,18 @@ pub enum Error {
     /// The member's fault: no answer in time.
     #[error("member {0} did not answer in time")]
     ResponseTimeout(Address),
+    /// The member's fault: it began to answer and fell silent.
+    #[error("member {0} fell silent in the middle of its answer")]
+    Silent(Address),
+    /// The member's fault: the whole took too long.
+    #[error("member {0} did not end its answer in time")]
+    WholeTimeout(Address),
+    /// Too many requests wait for a pool.
+    #[error("{1} requests wait for pool `{0}`, the most that may")]
+    QueueFull(String, u32),
+    /// The pool could not take the request in time.
+    #[error("pool `{0}` could not take the request in time")]
+    QueueTimeout(String),
     /// The member's fault: the connection broke, or what came was no answer.
     #[error("member {0}: {1}")]
     Member(Address, MemberFault),
@@ -96,7 +108,10 @@ pub enum Malformed {
 impl Error {
     /// Whether a member is to blame.
     pub fn is_of_member(&self) -> bool {
-        matches!(self, Self::Connect(..) | Self::ResponseTimeout(_) | Self::Member(..))
+        matches!(
+            self,
+            Self::Connect(..) | Self::ResponseTimeout(_) | Self::Silent(_) | Self::WholeTimeout(_) | Self::Member(..)
+        )
     }
 
     fn status(&self) -> StatusCode {
@@ -106,11 +121,14 @@ impl Error {
             Self::Client(ClientFault::Slow) => StatusCode::REQUEST_TIMEOUT,
             Self::Client(_) => StatusCode::BAD_REQUEST,
             Self::NoVip => StatusCode::NOT_FOUND,
-            Self::Undecided(_) | Self::NoMember(_) | Self::Overload(_) | Self::VipOverload(..) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Undecided(_)
+            | Self::NoMember(_)
+            | Self::Overload(_)
+            | Self::VipOverload(..)
+            | Self::QueueFull(..)
+            | Self::QueueTimeout(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect(..) | Self::Member(..) => StatusCode::BAD_GATEWAY,
-            Self::ResponseTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::ResponseTimeout(_) | Self::Silent(_) | Self::WholeTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
@@ -124,6 +142,10 @@ impl Error {
             Self::Overload(_) => Limit::Requests,
             Self::VipOverload(..) => Limit::VipRequests,
             Self::ResponseTimeout(_) => Limit::ResponseTimeout,
+            Self::Silent(_) => Limit::BetweenBytesTimeout,
+            Self::WholeTimeout(_) => Limit::WholeTimeout,
+            Self::QueueFull(..) => Limit::Queue,
+            Self::QueueTimeout(_) => Limit::QueueTimeout,
             Self::Connect(..) => Limit::Connect,
             _ => return None,
         })
@@ -136,9 +158,13 @@ impl Error {
             Self::Client(fault) => fault.to_string(),
             Self::NoVip => "nothing is served at this host and path".into(),
             Self::Undecided(_) | Self::NoMember(_) => "no pool can take this request now".into(),
-            Self::Overload(_) | Self::VipOverload(..) => "too many requests are being served, try again".into(),
+            Self::Overload(_) | Self::VipOverload(..) | Self::QueueFull(..) | Self::QueueTimeout(_) => {
+                "too many requests are being served, try again".into()
+            }
             Self::Connect(..) => "no member of the pool can be reached".into(),
-            Self::ResponseTimeout(_) => "the member did not answer in time".into(),
+            Self::ResponseTimeout(_) | Self::Silent(_) | Self::WholeTimeout(_) => {
+                "the member did not answer in time".into()
+            }
             Self::Member(..) => "the member's answer cannot be used".into(),
         }
     }
@@ -166,7 +192,7 @@ impl Error {
         };
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, id.to_value());
-        if matches!(self, Self::Overload(_) | Self::VipOverload(..)) {
+        if matches!(self, Self::Overload(_) | Self::VipOverload(..) | Self::QueueFull(..) | Self::QueueTimeout(_)) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         // After a head or content we could not make sense of, the next bytes may be anything (RFC 9112, 9.6).

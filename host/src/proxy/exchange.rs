@@ -24,6 +24,7 @@ use crate::spec::vip::VipLimits;
 use crate::telemetry::VipCounts;
 
 /// The other end of a connection, known before its first request.
+#[derive(Clone)]
 pub struct Client {
     /// Where it comes from: over TCP, or as a PROXY protocol header says.
     pub address: Option<SocketAddr>,

@@ -1,36 +1,24 @@
 //! The request line in one function: every branch a request can take.
 
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
 
-use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
-use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::answered_here::{ends_here, redirect_to_https};
-use super::connector::{ConnectionKey, MemberConnection, MemberExchange};
 use super::decision::{self, Decision};
 use super::error::{Error, Malformed};
 use super::exchange::{Asker, Client, ExchangeId, Flight};
 use super::forwarded::Scheme;
 use super::grpc;
-use super::h1::member::Failure;
 use super::head::Head;
 use super::headers;
-use super::pool::{Candidates, Pool};
+use super::mirror;
 use super::request_body::{ClientFault, RequestBody};
-use super::response::{Body, InUse};
+use super::response::Body;
+use super::tries::Aim;
 use super::worker::Worker;
 use crate::policy::answer::Respond;
-
-/// Members tried for one request, when they cannot be reached.
-const TRIES_MAX: usize = 3;
-
-/// Idle connections to one member tried for one request. Each may have been closed meanwhile; and one of HTTP/2 stays
-/// open, however often the member refuses a request on it.
-const REUSES_MAX: usize = 4;
 
 /// Takes a request all the way: to a member and back, or to an answer of our own.
 ///
@@ -49,12 +37,12 @@ pub async fn forward(
 }
 
 /// What all steps of one request's way have in common.
-struct Line<'a> {
-    worker: &'a Rc<Worker>,
-    client: &'a Client,
-    asker: &'a dyn Asker,
-    alarm: &'a Alarm,
-    id: &'a ExchangeId,
+pub(super) struct Line<'a> {
+    pub(super) worker: &'a Rc<Worker>,
+    pub(super) client: &'a Client,
+    pub(super) asker: &'a dyn Asker,
+    pub(super) alarm: &'a Alarm,
+    pub(super) id: &'a ExchangeId,
 }
 
 impl Line<'_> {
@@ -110,139 +98,32 @@ impl Line<'_> {
             tracing::debug!(exchange = %self.id, vip = head.vip(), pool, reason, "decided");
         }
         pool.counts.request(worker.id);
+        let aim = Aim::new(worker, &pool, &vip, &head, route.as_deref());
         headers::to_member(&mut head, client, self.id, &vip.request_rules, route.as_deref_mut());
-        let key = route.as_ref().and_then(|route| route.affinity.as_deref());
-        let members = pool.candidates(worker.id, key);
+        let scheme = head.origin_scheme();
         let keeps_trailers = head.takes_trailers();
         let upgrade = head.upgrade().cloned();
-        let sent = self.send(&pool, members, &head.into_parts(), body).await;
-        let Sent { mut response, exchange, key, member } = sent.inspect_err(|error| {
+        let parts = head.into_parts();
+        let body = mirror::copy(worker, client, &vip, &parts, body);
+        let sent = self.send(&aim, &parts, body).await;
+        let mut sent = sent.inspect_err(|error| {
             if error.is_of_member() {
                 pool.counts.error(worker.id);
             }
         })?;
-        headers::to_client(&mut response, upgrade.as_ref(), keeps_trailers, route.as_deref_mut())
-            .map_err(|fault| failed(&member, Error::Member(key.address.clone(), fault)))?;
-        vip.response_rules.apply(response.headers_mut());
-        let tunnel_timeout = vip.limits.tunnel_timeout;
-        Ok(response.map(|()| Body::member(exchange, key, worker, member, keeps_trailers, tunnel_timeout, flight)))
-    }
-
-    /// Sends a request to the first of `members`; to the next one when that one cannot be reached.
-    async fn send(
-        &self,
-        pool: &Pool,
-        members: Candidates<'_>,
-        parts: &Parts,
-        mut body: RequestBody,
-    ) -> Result<Sent, Error> {
-        let connector = &self.worker.connector;
-        let mut error = None;
-        for member in members.take(TRIES_MAX) {
-            let member = InUse::begin(member);
-            let key = pool.transport.key(&member.0.address);
-            // A member may close a connection that was idle at the moment we take it. That is nobody's failure: what was
-            // not sent is sent again, and what can be repeated without harm is repeated, until a connection is new.
-            for _ in 0..REUSES_MAX {
-                let Some(connection) = connector.reuse(&key, pool.transport.protocol) else { break };
-                match self.send_on(connection, parts, body, pool, &member).await {
-                    Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member }),
-                    Err(Unsent { failure, body: Some(spare), seen }) if may_repeat(&failure, parts, seen) => {
-                        body = spare
-                    }
-                    Err(unsent) => return Err(failed(&member, unsent.failure)),
-                }
-            }
-            match Box::pin(connector.open(&key, &pool.transport, self.client, pool.connect_timeout)).await {
-                Ok(connection) => match self.send_on(connection, parts, body, pool, &member).await {
-                    Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member }),
-                    Err(Unsent { failure, body: Some(spare), seen: false }) if is_of_connection(&failure) => {
-                        body = spare;
-                        error = Some(failed(&member, failure));
-                    }
-                    Err(unsent) => return Err(failed(&member, unsent.failure)),
-                },
-                Err(cause) => error = Some(failed(&member, Error::Connect(key.address, cause))),
-            }
+        if let Err(fault) =
+            headers::to_client(&mut sent.response, upgrade.as_ref(), keeps_trailers, route.as_deref_mut())
+        {
+            let error = Error::Member(sent.key.address, fault);
+            sent.member.failed(&error);
+            return Err(error);
         }
-        Err(error.unwrap_or_else(|| Error::NoMember(pool.name.to_string())))
+        vip.response_rules.apply(sent.response.headers_mut());
+        aim.bind(worker, &mut sent, scheme);
+        let limits = aim.limits(vip.limits.tunnel_timeout);
+        let (head, _) = std::mem::take(&mut sent.response).into_parts();
+        Ok(Response::from_parts(head, Body::member(sent, worker, keeps_trailers, limits, Some(flight))))
     }
-
-    async fn send_on(
-        &self,
-        connection: MemberConnection,
-        parts: &Parts,
-        body: RequestBody,
-        pool: &Pool,
-        member: &InUse,
-    ) -> Result<(Response<()>, MemberExchange), Unsent> {
-        let address = || member.0.address.clone();
-        let mut exchange = match connection.begin(parts, body) {
-            Ok(exchange) => exchange,
-            Err((fault, body)) => {
-                let failure = Error::Member(address(), fault);
-                return Err(Unsent { failure, body: Some(body), seen: false });
-            }
-        };
-        self.alarm.set(Instant::now() + pool.response_timeout);
-        let answer = poll_fn(|cx| {
-            if let Poll::Ready(answer) = exchange.poll_head(cx, self.asker) {
-                return Poll::Ready(answer.map_err(|failure| match failure {
-                    Failure::Client(fault) => Error::Client(fault),
-                    Failure::Member(fault) => Error::Member(address(), fault),
-                }));
-            }
-            while self.alarm.poll(cx).is_ready() {
-                // The time to answer begins anew with each piece of the request that the member is still being sent.
-                let deadline = exchange.moved() + pool.response_timeout;
-                if deadline <= Instant::now() {
-                    return Poll::Ready(Err(Error::ResponseTimeout(address())));
-                }
-                self.alarm.set(deadline);
-            }
-            Poll::Pending
-        });
-        match answer.await {
-            Ok(response) => Ok((response, exchange)),
-            Err(failure) => {
-                let (body, seen) = exchange.into_unsent();
-                Err(Unsent { failure, body, seen })
-            }
-        }
-    }
-}
-
-/// A request that a member has answered.
-struct Sent {
-    response: Response<()>,
-    exchange: MemberExchange,
-    key: ConnectionKey,
-    member: InUse,
-}
-
-/// A request that was not answered.
-struct Unsent {
-    failure: Error,
-    /// Its content, where none of it is lost.
-    body: Option<RequestBody>,
-    /// Whether the member may have seen it.
-    seen: bool,
-}
-
-/// Whether a request can be sent again after what happened on a connection that was idle (RFC 9110, 9.2.2).
-fn may_repeat(failure: &Error, parts: &Parts, seen: bool) -> bool {
-    is_of_connection(failure) && (!seen || parts.method.is_idempotent())
-}
-
-fn is_of_connection(failure: &Error) -> bool {
-    matches!(failure, Error::Member(_, fault) if fault.is_of_connection())
-}
-
-fn failed(member: &InUse, error: Error) -> Error {
-    if error.is_of_member() {
-        member.0.fail();
-    }
-    error
 }
 
 fn by_policy(respond: Respond, id: &ExchangeId) -> Response<Body> {

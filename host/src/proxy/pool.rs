@@ -1,47 +1,91 @@
-//! A named set of members, and the turn they take.
+//! A named set of members, and which of them gets a request.
 
-use std::cmp::Reverse;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::iter::Chain;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use std::{io, slice, vec};
 
-use bytes::BytesMut;
-use tokio::io::AsyncWriteExt;
-use tokio_rustls::TlsConnector;
+use arc_swap::ArcSwap;
+use hyper::StatusCode;
+use tokio::sync::mpsc;
 
-use super::connector::ConnectionKey;
-use super::exchange::Client;
+use super::breaker::{Pass, State};
+use super::error::Error;
+use super::finding::Found;
+use super::keeper::{Cause, Deed, News};
 use super::member::{Member, Members};
 use super::per_worker::PerWorker;
-use super::proxy_protocol;
-use super::stream::{Plain, Stream};
+use super::pools::Lasting;
+use super::retry_budget::RetryBudget;
+use super::roster::{Roster, Seat, Wanted};
+use super::timeouts::Timeouts;
 use super::tls::TlsError;
-use super::tls::certificates::Certificates;
-use super::tls::client::PoolTls;
-use crate::address::Address;
+use super::transport::Transport;
+use crate::release::Ground;
 use crate::spec::PoolSpec;
-use crate::spec::pool::{Protocol, ProxyVersion};
-use crate::telemetry::{Counts, PoolCounts};
+use crate::spec::check::CheckSpec;
+use crate::spec::member::{MemberSpec, Whereabouts};
+use crate::spec::pool::Balance;
+use crate::telemetry::PoolCounts;
+use crate::time;
 
-/// A pool as one release defines it. Its members and counts outlive the release.
+/// A pool as releases define it: the same one for all that define it alike. Its members and counts outlive it.
 pub struct Pool {
     /// Its name.
     pub name: Arc<str>,
-    /// Its members, in the order of the configuration.
-    pub members: Box<[Arc<Member>]>,
-    /// Time to reach a member.
-    pub connect_timeout: Duration,
-    /// Time until a member's answer begins.
-    pub response_timeout: Duration,
+    /// What it is made of.
+    pub spec: PoolSpec,
     /// How members are spoken to.
     pub transport: Arc<Transport>,
+    /// How they are checked.
+    check: Option<Arc<CheckSpec>>,
+    /// How long they may take.
+    pub timeouts: Timeouts,
     /// What the pool has served, over all releases.
     pub counts: Arc<PoolCounts>,
+    /// What may be tried again.
+    pub budget: RetryBudget,
+    /// What pools of its name have in common.
+    pub lasting: Arc<Lasting>,
+    roster: ArcSwap<Roster>,
+    /// Whether policies may send requests with keys.
+    has_keys: AtomicBool,
+    /// What was found, by the place that the members were found at.
+    found: Mutex<BTreeMap<Source, Arc<[Found]>>>,
+    own_zone: Option<Arc<str>>,
+    news: mpsc::Sender<News>,
     /// Whose turn it is, for each worker on its own.
     turns: PerWorker<AtomicUsize>,
+}
+
+/// Where members of a pool are found, other than in its release.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// DNS.
+    Name(Whereabouts),
+    /// A file.
+    File(std::path::PathBuf),
+}
+
+/// What a pool says when it is asked for a member.
+pub enum Choice {
+    /// This one. The request is counted as in flight to it.
+    Member(InUse),
+    /// All that there are have as many requests as they may have.
+    Busy,
+    /// There is none that was not tried.
+    Nobody,
+}
+
+/// A member with one more request in flight, until dropped.
+pub struct InUse {
+    /// The member.
+    pub member: Arc<Member>,
+    /// Whether this request shows whether the member is well again.
+    is_trial: Cell<bool>,
+    /// The pool.
+    pub pool: Arc<Pool>,
 }
 
 impl Pool {
@@ -49,160 +93,226 @@ impl Pool {
     ///
     /// # Errors
     /// What is wrong with its certificates.
-    pub fn new(
-        name: &str,
-        spec: &PoolSpec,
-        members: &Members,
-        certificates: &Certificates,
-        counts: &Counts,
-        workers: usize,
-    ) -> Result<Self, TlsError> {
-        let tls = spec.tls.as_ref().map(|tls| PoolTls::new(tls, spec.protocol, &spec.members, certificates));
-        let members: Box<[_]> = spec.members.iter().map(|address| members.at(address)).collect();
+    pub(super) fn new(name: &str, spec: &PoolSpec, lasting: Arc<Lasting>, ground: &Ground) -> Result<Self, TlsError> {
         // Workers start at different members, or a switch would send the first requests of all to the same one.
-        let turns = PerWorker::new(workers, |worker| AtomicUsize::new(worker * members.len().div_ceil(workers)));
+        let members = spec.members.len();
+        let workers = ground.workers;
         Ok(Self {
             name: name.into(),
-            members,
-            connect_timeout: spec.connect_timeout,
-            response_timeout: spec.response_timeout,
-            transport: Arc::new(Transport::new(spec, tls.transpose()?)),
-            counts: counts.pool(name),
-            turns,
+            transport: Arc::new(Transport::new(spec, &ground.certificates)?),
+            check: spec.check.clone().map(Arc::new),
+            timeouts: Timeouts::of_pool(spec),
+            counts: ground.counts.pool(name),
+            budget: RetryBudget::new(u32::from(spec.retries.budget) * 10),
+            lasting,
+            roster: ArcSwap::default(),
+            has_keys: AtomicBool::new(spec.balance.key.is_some()),
+            found: Mutex::default(),
+            own_zone: ground.zone.clone(),
+            news: ground.news.clone(),
+            turns: PerWorker::new(workers, |worker| AtomicUsize::new(worker * members.div_ceil(workers))),
+            spec: spec.clone(),
         })
     }
 
-    /// The members to try, best first: round-robin, or by `key` where the policy gave one.
-    pub fn candidates(&self, worker: usize, key: Option<&[u8]>) -> Candidates<'_> {
-        match key {
-            Some(key) => Candidates::ByKey(self.by_key(key).into_iter()),
-            None => {
-                let turn = self.turns.of(worker).fetch_add(1, Ordering::Relaxed);
-                let (later, first) = self.members.split_at(turn % self.members.len().max(1));
-                Candidates::InTurn(first.iter().chain(later))
+    /// Its members as they stand.
+    pub fn roster(&self) -> Arc<Roster> {
+        self.roster.load_full()
+    }
+
+    /// A member for a request that begins now.
+    /// `is_full` says of which members this worker can have no connection now.
+    pub fn choose(self: &Arc<Self>, worker: usize, wanted: &Wanted<'_>, is_full: impl Fn(&Member) -> bool) -> Choice {
+        let now = time::nanos_since_start();
+        let limits = &self.spec.limits;
+        let (mut is_busy, mut is_trial) = (false, false);
+        let roster = self.roster.load();
+        let turn = || self.turns.of(worker).fetch_add(1, Ordering::Relaxed);
+        let takes = |seat: &Seat| {
+            let member = &seat.member;
+            if limits.member_requests_max.is_some_and(|max| member.in_flight() >= max) || is_full(member) {
+                is_busy = true;
+                return false;
             }
+            match member.breaker.pass(now) {
+                Pass::Free => true,
+                Pass::Trial => {
+                    is_trial = true;
+                    true
+                }
+                Pass::Refused => roster.panics,
+            }
+        };
+        let balance = &self.spec.balance;
+        let by_load = balance.by == Balance::LeastRequests;
+        match roster.choose(wanted, balance.drain_limit, now, by_load, turn, takes) {
+            Some(seat) => {
+                seat.member.begin();
+                Choice::Member(InUse { member: seat.member.clone(), is_trial: Cell::new(is_trial), pool: self.clone() })
+            }
+            None if is_busy => Choice::Busy,
+            None => Choice::Nobody,
         }
     }
 
-    /// Rendezvous hashing (Thaler, Ravishankar 1998): equal keys meet the same member first, and when one leaves only
-    /// its keys move.
-    fn by_key(&self, key: &[u8]) -> Vec<&Arc<Member>> {
-        let score = |member: &Arc<Member>| {
-            // DefaultHasher has fixed keys: the same in every worker and after every start of this version.
-            let mut hasher = DefaultHasher::new();
-            (&member.address, key).hash(&mut hasher);
-            hasher.finish()
-        };
-        let mut members: Vec<_> = self.members.iter().collect();
-        members.sort_by_cached_key(|member| Reverse(score(member)));
-        members
+    /// Leaves a member alone for a while, unless that would be one too many; answers whether it does.
+    pub(super) fn open_breaker(&self, member: &Arc<Member>, failures: u32, cause: Cause) -> bool {
+        let (now, spec) = (time::nanos_since_start(), &self.spec.breaker);
+        let is_unreachable = matches!(cause, Cause::Unreachable(_));
+        if !is_unreachable {
+            let roster = self.roster.load();
+            let open = |seat: &&Seat| {
+                let breaker = &seat.member.breaker;
+                breaker.state(now) != State::Closed && !breaker.is_unreachable() && !Arc::ptr_eq(&seat.member, member)
+            };
+            let open = roster.seats.iter().filter(open).count();
+            if (open + 1) * 100 > roster.seats.len() * usize::from(spec.share_max) {
+                return false;
+            }
+        }
+        let Some(rest) = member.breaker.open(spec.rest, is_unreachable, now) else { return false };
+        self.tell(member, Deed::LeftAlone { failures, cause, rest });
+        true
+    }
+
+    /// Has it known what became of a member. Never waits: who hears it looks at everything anyway.
+    fn tell(&self, member: &Arc<Member>, deed: Deed) {
+        let _ = self.news.try_send(News { pool: self.name.clone(), member: member.clone(), deed });
+    }
+
+    /// Requests with keys may come, from now on.
+    pub fn expect_keys(&self) {
+        self.has_keys.store(true, Ordering::Relaxed);
     }
 
     /// Requests in flight to all its members.
     pub fn in_flight(&self) -> u32 {
-        self.members.iter().map(|member| member.in_flight()).sum()
-    }
-}
-
-/// How a pool's members are spoken to.
-pub struct Transport {
-    /// Equal for equal ways: connections are shared between pools and releases whose ways are the same.
-    pub id: u64,
-    /// What is spoken.
-    pub protocol: Protocol,
-    /// What connections begin with.
-    pub proxy_protocol: Option<ProxyVersion>,
-    /// How they are secured; `None` is plain text.
-    pub tls: Option<PoolTls>,
-}
-
-impl Transport {
-    fn new(spec: &PoolSpec, tls: Option<PoolTls>) -> Self {
-        let mut hasher = DefaultHasher::new();
-        (spec.protocol, spec.proxy_protocol, &spec.tls).hash(&mut hasher);
-        Self { id: hasher.finish(), protocol: spec.protocol, proxy_protocol: spec.proxy_protocol, tls }
+        self.roster.load().seats.iter().map(|seat| seat.member.in_flight()).sum()
     }
 
-    /// Which connections to this member are alike.
-    pub fn key(&self, address: &Address) -> ConnectionKey {
-        // A PROXY protocol header speaks for one client.
-        ConnectionKey { address: address.clone(), transport: self.id, is_private: self.proxy_protocol.is_some() }
+    /// The members it has.
+    pub fn size(&self) -> usize {
+        self.roster.load().seats.len()
     }
 
-    /// Makes a new connection one that requests can be sent on.
-    ///
-    /// # Errors
-    /// Why it cannot be.
-    pub async fn secure(&self, address: &Address, mut plain: Plain, client: &Client) -> io::Result<Stream> {
-        if let Some(version) = self.proxy_protocol {
-            let mut header = BytesMut::new();
-            proxy_protocol::write(version, client.address, client.local, &mut header);
-            plain.write_all(&header).await?;
+    /// Where members are found, other than in the release.
+    pub fn sources(&self) -> impl Iterator<Item = Source> {
+        let names = self.spec.members.iter().filter(|member| member.is_found());
+        let names = names.map(|member| Source::Name(member.at.clone()));
+        names.chain(self.spec.members_file.clone().map(Source::File))
+    }
+
+    /// Takes in what was found at one of its sources, if it is news.
+    pub fn find(&self, source: &Source, found: &Arc<[Found]>) -> bool {
+        let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = all.get(source).is_none_or(|known| !Arc::ptr_eq(known, found) && known != found);
+        if is_news {
+            all.insert(source.clone(), found.clone());
         }
-        let Some(tls) = &self.tls else { return Ok(Stream::Plain(plain)) };
-        let name = tls.server_name(address).ok_or(io::ErrorKind::InvalidInput)?.clone();
-        let stream = TlsConnector::from(tls.config.clone()).connect(name, plain).await?;
-        // RFC 9113, 3.3: over TLS it is agreed on, never assumed.
-        if self.protocol == Protocol::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return Err(io::Error::other("the member does not speak HTTP/2 (ALPN)"));
+        is_news
+    }
+
+    /// Brings the roster in line with how things stand; answers the one before, if it was not.
+    pub fn refresh(&self, members: &Members, is_news: bool) -> Option<Arc<Roster>> {
+        let now = time::nanos_since_start();
+        let before = self.roster.load();
+        let has_keys = self.has_keys.load(Ordering::Relaxed);
+        let is_true = before.is_true(now) && before.has_keys() == has_keys;
+        if !is_news && is_true {
+            return None;
         }
-        Ok(Stream::Tls(Box::new(stream.into())))
+        let seats = if is_news { self.seats(members, now) } else { before.seats.to_vec() };
+        let roster = Roster::new(seats, &self.spec.balance, has_keys, now);
+        Some(self.roster.swap(Arc::new(roster)))
+    }
+
+    /// The seats that the release and the sources give.
+    fn seats(&self, members: &Members, now_nanos: u64) -> Vec<Seat> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seats: Vec<Seat> = Vec::new();
+        let mut seated = HashSet::new();
+        let mut seat = |address, weight, zone: Option<&str>, drains| {
+            // Whoever is named first counts: an address of a name may also be there by itself.
+            let member = members.at(address);
+            if !seated.insert(member.id) {
+                return;
+            }
+            let drained_at = self.lasting.drain(member.id, drains, now_nanos);
+            let checked = self.check.as_ref().map(|check| members.checked(address, &self.transport, check));
+            let zone: Option<Arc<str>> = zone.map(Into::into);
+            let is_near = self.own_zone.is_none() || zone == self.own_zone;
+            seats.push(Seat { member, checked, weight, zone, is_near, drained_at });
+        };
+        for spec in &self.spec.members {
+            let MemberSpec { at, weight, zone, drain } = spec;
+            if let Whereabouts::Address(address) = at {
+                seat(address, *weight, zone.as_deref(), *drain);
+                continue;
+            }
+            for found in found.get(&Source::Name(at.clone())).into_iter().flat_map(|found| found.iter()) {
+                let weight = weight * found.weight.unwrap_or(1);
+                seat(&found.address, weight, found.zone.as_deref().or(zone.as_deref()), *drain);
+            }
+        }
+        if let Some(file) = &self.spec.members_file {
+            for found in found.get(&Source::File(file.clone())).into_iter().flat_map(|found| found.iter()) {
+                seat(&found.address, found.weight.unwrap_or(1), found.zone.as_deref(), false);
+            }
+        }
+        seats
     }
 }
 
-/// Members to try, best first.
-pub enum Candidates<'a> {
-    /// Each takes its turn.
-    InTurn(Chain<slice::Iter<'a, Arc<Member>>, slice::Iter<'a, Arc<Member>>>),
-    /// By what the policy's key says.
-    ByKey(vec::IntoIter<&'a Arc<Member>>),
-}
+impl InUse {
+    /// The member has begun to answer, after this time.
+    pub fn answered(&self, status: StatusCode, after: Duration) {
+        self.member.answer(after);
+        if is_failure(status) {
+            self.fail(Cause::Answered(status));
+        } else {
+            self.member.breaker.succeed();
+            if self.is_trial.get() && self.member.breaker.close(time::nanos_since_start()) {
+                self.pool.tell(&self.member, Deed::CameBack);
+            }
+        }
+    }
 
-impl<'a> Iterator for Candidates<'a> {
-    type Item = &'a Arc<Member>;
+    /// The member failed a request.
+    pub fn failed(&self, error: &Error) {
+        self.fail(match error {
+            Error::Connect(..) => Cause::Unreachable(error.to_string()),
+            _ => Cause::Failed(error.to_string()),
+        });
+    }
 
-    fn next(&mut self) -> Option<&'a Arc<Member>> {
-        match self {
-            Self::InTurn(members) => members.next(),
-            Self::ByKey(members) => members.next(),
+    fn fail(&self, cause: Cause) {
+        let breaker = &self.member.breaker;
+        self.member.fail();
+        let failures = breaker.fail();
+        let max = self.pool.spec.breaker.failures;
+        if self.is_trial.get() || (max > 0 && failures >= max) {
+            self.pool.open_breaker(&self.member, failures, cause);
+        }
+    }
+
+    fn end_trial(&self) {
+        if self.is_trial.take() {
+            self.member.breaker.end_trial();
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pool(members: u16) -> Pool {
-        let members = (1..=members).map(|port| std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()).collect();
-        let spec = PoolSpec { members, ..PoolSpec::default() };
-        Pool::new("blue", &spec, &Members::default(), &Certificates::default(), &Counts::new(1), 1).unwrap()
-    }
-
-    fn ports(pool: &Pool, key: Option<&[u8]>) -> Vec<u16> {
-        pool.candidates(0, key).map(|member| member.address.tcp().unwrap().port()).collect()
-    }
-
-    #[test]
-    fn members_take_turns_and_the_others_follow_as_spares() {
-        let pool = pool(3);
-        assert_eq!(ports(&pool, None), [1, 2, 3]);
-        assert_eq!(ports(&pool, None), [2, 3, 1]);
-        assert_eq!(ports(&pool, None), [3, 1, 2]);
-        assert_eq!(ports(&pool, None), [1, 2, 3]);
-    }
-
-    #[test]
-    fn a_key_keeps_its_member_and_only_those_of_one_that_leaves_move() {
-        let (ten, nine) = (pool(10), pool(9));
-        let mut moved = 0;
-        for key in 0..1000_u32 {
-            let (before, after) = (ports(&ten, Some(&key.to_le_bytes())), ports(&nine, Some(&key.to_le_bytes())));
-            assert_eq!(before.len(), 10);
-            assert!(before[0] == after[0] || before[0] == 10);
-            moved += u32::from(before[0] == 10);
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.end_trial();
+        self.member.end();
+        if self.pool.spec.limits.are_set() {
+            self.pool.lasting.queue.wake();
         }
-        // A tenth, and four standard deviations of a binomial on either side.
-        assert!((62..=138).contains(&moved), "{moved}");
     }
+}
+
+/// Whether an answer is the member's failure, and not the request's.
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502..=504)
 }

@@ -8,6 +8,7 @@ use hyper::body::Frame;
 use super::h1::conn::SharedConn;
 use super::h1::decoder::BadBody;
 use super::h2::client::SharedStream;
+use super::mirror::Copied;
 
 /// A client's content. Pulled by whoever sends it on, so that no more is read than a member takes.
 pub enum RequestBody {
@@ -17,6 +18,10 @@ pub enum RequestBody {
     H1(SharedConn),
     /// From an HTTP/2 stream.
     H2(SharedStream),
+    /// Here already: that of a copy.
+    Kept(Option<Bytes>),
+    /// One of these, of which a copy is kept.
+    Copied(Box<Copied>),
 }
 
 /// What ended a request before its end: all of it the client's doing.
@@ -43,6 +48,8 @@ impl RequestBody {
             Self::Empty => Poll::Ready(None),
             Self::H1(conn) => conn.poll_frame(cx),
             Self::H2(stream) => stream.poll_frame(cx),
+            Self::Kept(content) => Poll::Ready(content.take().map(|content| Ok(Frame::data(content)))),
+            Self::Copied(copied) => copied.poll_frame(cx),
         }
     }
 
@@ -52,6 +59,8 @@ impl RequestBody {
             Self::Empty => Some(0),
             Self::H1(conn) => conn.body_length(),
             Self::H2(stream) => stream.length(),
+            Self::Kept(content) => Some(content.as_ref().map_or(0, |content| content.len() as u64)),
+            Self::Copied(copied) => copied.body().length(),
         }
     }
 
@@ -59,14 +68,16 @@ impl RequestBody {
     pub fn awaits_continue(&self) -> bool {
         match self {
             Self::H1(conn) => conn.awaits_continue(),
-            Self::Empty | Self::H2(_) => false,
+            Self::Copied(copied) => copied.body().awaits_continue(),
+            Self::Empty | Self::Kept(_) | Self::H2(_) => false,
         }
     }
 
     /// From now on, everything that the client sends is content: the member has switched protocols.
     pub fn become_tunnel(&mut self) {
         match self {
-            Self::Empty => {}
+            Self::Empty | Self::Kept(_) => {}
+            Self::Copied(copied) => copied.body_mut().become_tunnel(),
             Self::H1(conn) => conn.become_tunnel(),
             Self::H2(stream) => stream.become_tunnel(),
         }

@@ -1,18 +1,24 @@
 //! The answer's content on its way to the client: streamed as it comes, and what happens when it ends.
 
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use hyper::body::Frame;
+use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::connector::{ConnectionKey, MemberExchange};
+use super::error::Error;
 use super::exchange::Flight;
 use super::h1::member::Failure;
-use super::member::Member;
+use super::pool::InUse;
+use super::queue::Place;
+use super::tries::Sent;
 use super::worker::Worker;
+use crate::telemetry::Limit;
 
 /// An answer's content: our own few bytes, or a member's stream.
 pub enum Body {
@@ -32,30 +38,30 @@ pub struct MemberBody {
     worker: Rc<Worker>,
     use_of_member: InUse,
     keeps_trailers: bool,
-    tunnel_timeout: Duration,
-    _flight: Flight,
+    is_tunnel: bool,
+    limits: Limits,
+    /// Since when the member is silent, while there is somebody to take what it says.
+    silent_since: Option<Instant>,
+    /// Made when there is something to wait for, which most answers have not.
+    alarm: Option<Alarm>,
+    _place: Option<Place>,
+    _flight: Option<Flight>,
+}
+
+/// How long an answer may take.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// For which the member may fall silent.
+    pub between_bytes: Duration,
+    /// When all of it must have come.
+    pub deadline: Option<Instant>,
+    /// For which nothing may pass, if it becomes a tunnel.
+    pub tunnel: Duration,
 }
 
 /// The rest of the answer cannot be had: what the client has of it is not all.
 #[derive(Debug)]
 pub struct BrokeOff;
-
-/// A member with one more request in flight, until dropped.
-pub struct InUse(pub Arc<Member>);
-
-impl InUse {
-    /// Counts a request to this member.
-    pub fn begin(member: &Arc<Member>) -> Self {
-        member.begin();
-        Self(member.clone())
-    }
-}
-
-impl Drop for InUse {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
 
 impl Body {
     /// Content made here.
@@ -64,23 +70,25 @@ impl Body {
     }
 
     /// Content streamed from a member.
-    pub fn member(
-        exchange: MemberExchange,
-        key: ConnectionKey,
+    pub(super) fn member(
+        sent: Sent,
         worker: &Rc<Worker>,
-        use_of_member: InUse,
         keeps_trailers: bool,
-        tunnel_timeout: Duration,
-        flight: Flight,
+        limits: Limits,
+        flight: Option<Flight>,
     ) -> Self {
         Self::Member(MemberBody {
-            exchange: Some(exchange),
+            exchange: Some(sent.exchange),
             ended: false,
-            key,
+            key: sent.key,
             worker: worker.clone(),
-            use_of_member,
+            use_of_member: sent.member,
             keeps_trailers,
-            tunnel_timeout,
+            is_tunnel: sent.response.status() == StatusCode::SWITCHING_PROTOCOLS,
+            limits,
+            silent_since: None,
+            alarm: None,
+            _place: sent.place,
             _flight: flight,
         })
     }
@@ -132,7 +140,7 @@ impl Body {
     pub fn tunnel_timeout(&self) -> Duration {
         match self {
             Self::Full(_) => Duration::ZERO,
-            Self::Member(body) => body.tunnel_timeout,
+            Self::Member(body) => body.limits.tunnel,
         }
     }
 }
@@ -140,7 +148,15 @@ impl Body {
 impl MemberBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
         let Some(exchange) = self.exchange.as_mut().filter(|_| !self.ended) else { return Poll::Ready(None) };
-        match std::task::ready!(exchange.poll_frame(cx)) {
+        let Poll::Ready(frame) = exchange.poll_frame(cx) else {
+            if self.is_tunnel {
+                return Poll::Pending;
+            }
+            let moved = exchange.moved();
+            return self.poll_silence(moved, cx).map(|()| Some(Err(BrokeOff)));
+        };
+        self.silent_since = None;
+        match frame {
             // RFC 9110, 6.5.1: not to those who did not say that they read them. Nothing follows them.
             Some(Ok(frame)) if frame.is_trailers() && !self.keeps_trailers => {
                 self.ended = true;
@@ -154,14 +170,36 @@ impl MemberBody {
             Some(Err(failure)) => {
                 self.exchange = None;
                 if let Failure::Member(fault) = failure {
-                    self.use_of_member.0.fail();
-                    if let Some(left_out) = self.worker.log.spend() {
-                        let member = &self.use_of_member.0.address;
-                        tracing::warn!(%member, error = %fault, left_out, "a member's answer broke off");
-                    }
+                    self.blame(Error::Member(self.key.address.clone(), fault));
                 }
                 Poll::Ready(Some(Err(BrokeOff)))
             }
+        }
+    }
+
+    /// Ready once the member has been silent for too long, or the whole has taken too long.
+    fn poll_silence(&mut self, moved: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let Limits { between_bytes, deadline: whole, .. } = self.limits;
+        let since = *self.silent_since.get_or_insert_with(Instant::now);
+        // While the member still takes the request, it may wait with its answer.
+        let deadline = since.max(moved) + between_bytes;
+        let deadline = whole.map_or(deadline, |whole| whole.min(deadline));
+        let alarm = self.alarm.get_or_insert_with(|| Alarm::at(deadline));
+        alarm.set(deadline);
+        ready!(alarm.poll(cx));
+        self.exchange = None;
+        let is_whole = whole.is_some_and(|whole| whole <= Instant::now());
+        let limit = if is_whole { Limit::WholeTimeout } else { Limit::BetweenBytesTimeout };
+        self.worker.ground.counts.limited(self.worker.id, limit);
+        let address = self.key.address.clone();
+        self.blame(if is_whole { Error::WholeTimeout(address) } else { Error::Silent(address) });
+        Poll::Ready(())
+    }
+
+    fn blame(&self, error: Error) {
+        self.use_of_member.failed(&error);
+        if let Some(left_out) = self.worker.log.spend() {
+            tracing::warn!(%error, left_out, "a member's answer broke off");
         }
     }
 }
@@ -170,7 +208,8 @@ impl Drop for MemberBody {
     fn drop(&mut self) {
         // An exchange that is not at its end on both sides takes its connection with it.
         if let Some(exchange) = self.exchange.take() {
-            self.worker.connector.give_back(&self.key, exchange);
+            let keep = &self.use_of_member.pool.spec.keep_alive;
+            self.worker.connector.give_back(&self.key, keep, exchange);
         }
     }
 }

@@ -136,6 +136,7 @@ mod tests {
     use super::*;
     use crate::proxy::header_rules::HeaderRules;
     use crate::proxy::vip::Decider;
+    use crate::spec::vip::VipTimeouts;
     use crate::spec::{DeciderSpec, VipLimits};
     use crate::telemetry::Counts;
 
@@ -152,6 +153,8 @@ mod tests {
                 request_rules: HeaderRules::default(),
                 response_rules: HeaderRules::default(),
                 limits: VipLimits::default(),
+                timeouts: VipTimeouts::default(),
+                mirror: None,
                 counts: Counts::new(1).vip(name),
             };
             let spec = VipSpec {

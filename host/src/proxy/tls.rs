@@ -19,8 +19,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem;
 use rustls::{SupportedProtocolVersion, version};
 
-use crate::address::Address;
 use crate::spec::listener::TlsVersion;
+use crate::spec::member::Whereabouts;
 
 /// Why TLS cannot be had as it is described. Names the file in which something must be done.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum TlsError {
     ServerName(String),
     /// Nothing to compare a member's certificate with.
     #[error("member {0} has no IP address that its certificate could name; expected a `server_name`")]
-    NoServerName(Address),
+    NoServerName(Whereabouts),
 }
 
 /// The cryptography of everything here. Not the process's default: what somebody installs there changes nothing.

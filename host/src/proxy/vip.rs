@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::header_rules::HeaderRules;
+use super::mirror::Mirror;
 use super::pool::Pool;
 use crate::policy::Policy;
 use crate::policy::wasm::instance::Loads;
 use crate::spec::VipLimits;
+use crate::spec::vip::VipTimeouts;
 use crate::telemetry::VipCounts;
 
 /// A virtual server.
@@ -25,6 +27,10 @@ pub struct Vip {
     pub response_rules: HeaderRules,
     /// What its requests may take.
     pub limits: VipLimits,
+    /// How long members may take for them.
+    pub timeouts: VipTimeouts,
+    /// Where copies of them go.
+    pub mirror: Option<Mirror>,
     /// How its requests were decided.
     pub counts: Arc<VipCounts>,
 }
@@ -66,6 +72,6 @@ impl RungPools {
 impl Loads for RungPools {
     fn of(&self, pool: u32) -> (u32, u32) {
         let Some(pool) = self.at(pool) else { return (0, 0) };
-        (u32::try_from(pool.members.len()).unwrap_or(u32::MAX), pool.in_flight())
+        (u32::try_from(pool.size()).unwrap_or(u32::MAX), pool.in_flight())
     }
 }

@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::balancer;
 use super::connector::Connector;
 use super::exchange::ExchangeIds;
 use super::head::Head;
@@ -115,6 +116,17 @@ impl Worker {
     /// The time as `Date` says it (RFC 9110, 5.6.7).
     pub fn date(&self) -> HeaderValue {
         self.date.borrow_mut().value()
+    }
+
+    /// A number that nobody can tell beforehand: SplitMix64 over the same sequence.
+    pub fn random(&self) -> u64 {
+        balancer::mix(self.next_seed())
+    }
+
+    /// A part of one, each as likely.
+    pub fn chance(&self) -> f64 {
+        // As many bits as there are in a mantissa.
+        (self.random() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// A Weyl sequence: never the same twice. The guest's generator makes randomness of it.

@@ -31,6 +31,45 @@ pub struct VipSpec {
     /// What its requests may take.
     #[serde(default)]
     pub limits: VipLimits,
+    /// How long members may take for its requests.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub timeouts: VipTimeouts,
+    /// The pool that gets copies of its requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorSpec>,
+}
+
+/// How long members may take for a vip's requests; what is `None` is as the pool says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VipTimeouts {
+    /// To be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Duration>,
+    /// Until an answer begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response: Option<Duration>,
+    /// For which an answer may fall silent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub between_bytes: Option<Duration>,
+    /// For the whole exchange.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Duration>,
+    /// The longest of these that a policy may ask for.
+    pub policy_max: Duration,
+}
+
+/// Copies of requests for another pool, whose answers are thrown away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorSpec {
+    /// The pool.
+    pub pool: String,
+    /// Percent of the requests that are copied.
+    pub percent: u8,
+    /// Copies under way at once on one worker; what is above is left out, and counted.
+    pub requests_max: u32,
+    /// Bytes of content that are copied; a request with more is left out, and counted.
+    pub body_bytes_max: usize,
 }
 
 /// What chooses the pool of a vip's requests.
@@ -87,6 +126,24 @@ impl Default for VipLimits {
     }
 }
 
+impl Default for VipTimeouts {
+    fn default() -> Self {
+        let policy_max = Duration::from_secs(300);
+        Self { connect: None, response: None, between_bytes: None, whole: None, policy_max }
+    }
+}
+
+impl MirrorSpec {
+    /// Copies of all requests.
+    pub fn to(pool: String) -> Self {
+        Self { pool, percent: 100, requests_max: 100, body_bytes_max: 64 * 1024 }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl HeaderRulesSpec {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
@@ -107,6 +164,8 @@ impl VipSpec {
             request_headers: HeaderRulesSpec::default(),
             response_headers: HeaderRulesSpec::default(),
             limits: VipLimits::default(),
+            timeouts: VipTimeouts::default(),
+            mirror: None,
         }
     }
 
@@ -116,7 +175,8 @@ impl VipSpec {
             DeciderSpec::Pool(pool) => Some(pool.as_str()),
             DeciderSpec::Policy(_) => None,
         };
-        decider.into_iter().chain(self.fallback.as_deref())
+        let mirror = self.mirror.as_ref().map(|mirror| mirror.pool.as_str());
+        decider.into_iter().chain(self.fallback.as_deref()).chain(mirror)
     }
 }
 

@@ -6,9 +6,10 @@ use toml::Spanned;
 
 use super::{Checker, ConfigError};
 use crate::address::Address;
-use crate::config::raw::{RawMemberTls, RawPool};
+use crate::config::raw::{RawMember, RawMemberTls, RawPool};
 use crate::spec::PoolSpec;
 use crate::spec::listener::CertificateSpec;
+use crate::spec::member::{MemberSpec, Whereabouts, is_name};
 use crate::spec::pool::{MemberTlsSpec, Protocol, ProxyVersion};
 
 impl Checker<'_> {
@@ -19,43 +20,86 @@ impl Checker<'_> {
         let versions = [("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
         let proxy_protocol = raw.proxy_protocol.as_ref();
         let (connect, response) = (raw.connect_timeout.as_ref(), raw.response_timeout.as_ref());
+        let between_bytes = raw.between_bytes_timeout.as_ref();
+        let members_file = raw.members_file.as_ref();
         Ok(PoolSpec {
             protocol: self.choice_or_default("protocol", raw.protocol.as_ref(), protocols)?,
-            tls: raw.tls.as_ref().map(|tls| self.inner("tls").member_tls(tls, &members)).transpose()?,
+            tls: raw.tls.as_ref().map(|tls| self.inner("tls").member_tls(tls, raw, &members)).transpose()?,
             proxy_protocol: proxy_protocol
                 .map(|version| self.choice("proxy_protocol", version, versions))
                 .transpose()?,
             connect_timeout: self.duration_or("connect_timeout", connect, default.connect_timeout)?,
             response_timeout: self.duration_or("response_timeout", response, default.response_timeout)?,
+            between_bytes_timeout: self.duration_or(
+                "between_bytes_timeout",
+                between_bytes,
+                default.between_bytes_timeout,
+            )?,
+            whole_timeout: self.maybe_duration("whole_timeout", raw.whole_timeout.as_ref())?,
+            members_file: members_file.map(|file| self.path("members_file", file)).transpose()?,
+            balance: self.balance(raw)?,
+            check: raw.check.as_ref().map(|check| self.inner("check").check(check)).transpose()?,
+            breaker: self.inner("breaker").breaker(&raw.breaker)?,
+            retries: self.inner("retries").retries(&raw.retries)?,
+            limits: self.inner("limits").pool_limits(&raw.limits)?,
+            keep_alive: self.inner("keep_alive").keep_alive(&raw.keep_alive)?,
             members,
         })
     }
 
-    fn members(&self, raw: &[Spanned<String>]) -> Result<Vec<Address>, ConfigError> {
-        let mut members = Vec::new();
-        for member in raw {
-            let address = self.address("members", member)?;
-            if address.is_any_port() {
-                return self.wrong("members", member.span().start, "a member's port cannot be 0");
+    fn members(&self, raw: &[Spanned<RawMember>]) -> Result<Vec<MemberSpec>, ConfigError> {
+        let mut members: Vec<MemberSpec> = Vec::new();
+        for raw in raw {
+            let start = raw.span().start;
+            let member = match raw.as_ref() {
+                RawMember::Plain(text) => MemberSpec::at(self.whereabouts(text, start)?),
+                RawMember::Table(table) => {
+                    let zone = table.zone.as_ref().map(|zone| self.name_of("members.zone", zone)).transpose()?;
+                    MemberSpec {
+                        at: self.whereabouts(table.at.as_ref(), table.at.span().start)?,
+                        weight: self.within_or("members.weight", table.weight.as_ref(), 1, 1..=1000)?,
+                        zone,
+                        drain: table.drain,
+                    }
+                }
+            };
+            if members.iter().any(|other| other.at == member.at) {
+                return self.wrong("members", start, format!("`{}` is there twice", member.at));
             }
-            if members.contains(&address) {
-                return self.wrong("members", member.span().start, format!("`{address}` is there twice"));
-            }
-            members.push(address);
+            members.push(member);
         }
         Ok(members)
     }
 
-    fn member_tls(&self, raw: &RawMemberTls, members: &[Address]) -> Result<MemberTlsSpec, ConfigError> {
-        let unix = members.iter().find(|member| member.tcp().is_none());
-        match (&raw.server_name, unix) {
+    fn whereabouts(&self, text: &str, start: usize) -> Result<Whereabouts, ConfigError> {
+        match text.parse() {
+            Ok(Whereabouts::Address(address)) if address.is_any_port() => {
+                self.wrong("members", start, "a member's port cannot be 0")
+            }
+            Ok(at) => Ok(at),
+            Err(error) => self.wrong("members", start, error.to_string()),
+        }
+    }
+
+    fn member_tls(
+        &self,
+        raw: &RawMemberTls,
+        pool: &RawPool,
+        members: &[MemberSpec],
+    ) -> Result<MemberTlsSpec, ConfigError> {
+        let nameless = members.iter().find(|member| !matches!(member.at, Whereabouts::Address(Address::Tcp(_))));
+        match (&raw.server_name, nameless) {
             (Some(name), _) if !is_server_name(name.as_ref()) => {
                 let message =
                     format!("expected a name such as `app.example`, or an IP address, got `{}`", name.as_ref());
                 return self.wrong("server_name", name.span().start, message);
             }
             (None, Some(member)) => {
-                let message = format!("needs `server_name`: `{member}` has no address to check certificates by");
+                let message = format!("needs `server_name`: `{}` has no address to check certificates by", member.at);
+                return self.wrong("", raw.ca.span().start, message);
+            }
+            (None, None) if pool.members_file.is_some() => {
+                let message = "needs `server_name`: `members_file` may name members without an IP address";
                 return self.wrong("", raw.ca.span().start, message);
             }
             _ => {}
@@ -73,17 +117,9 @@ impl Checker<'_> {
     }
 }
 
-/// Whether certificates can have this name (RFC 1123, 2.1, and the `_` that is met all the same).
+/// Whether certificates can have this name.
 fn is_server_name(name: &str) -> bool {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-    };
-    // A last label of digits alone is what is left of an IP address with a mistake in it.
-    let is_numeric = name.rsplit('.').next().is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
-    name.parse::<IpAddr>().is_ok() || (name.len() <= 253 && !is_numeric && name.split('.').all(is_label))
+    name.parse::<IpAddr>().is_ok() || is_name(name)
 }
 
 #[cfg(test)]
@@ -102,7 +138,10 @@ mod tests {
             "members = ['10.0.0.1:443', 'unix:/run/a.sock']\nprotocol = 'http2'\nproxy_protocol = 'v2'\n[pools.blue.tls]\nca = 'ca.pem'\nserver_name = 'app.example'\ncert = 'us.pem'\nkey = 'us.key'",
         ));
         let pool = &config.unwrap().desired.pools["blue"];
-        assert_eq!(pool.members, ["10.0.0.1:443", "unix:/run/a.sock"].map(|text| text.parse().unwrap()));
+        assert_eq!(
+            pool.members,
+            ["10.0.0.1:443", "unix:/run/a.sock"].map(|text| MemberSpec::at(text.parse().unwrap()))
+        );
         assert_eq!((pool.protocol, pool.proxy_protocol), (Protocol::Http2, Some(ProxyVersion::V2)));
         let tls = MemberTlsSpec {
             ca: "/etc/ca.pem".into(),
@@ -146,8 +185,8 @@ mod tests {
     #[test]
     fn a_pool_that_cannot_be_is_refused() {
         check(
-            &pool("members = ['blue:80']"),
-            "/etc/x.toml:2: pools.blue.members: expected an IP address and port such as `127.0.0.1:8080`, or `unix:` and an absolute path, got `blue:80`",
+            &pool("members = ['blue']"),
+            "/etc/x.toml:2: pools.blue.members: expected an IP address and port such as `127.0.0.1:8080`, a host name and port such as `app.internal:8080`, `srv:` and a service such as `_http._tcp.app.internal`, or `unix:` and an absolute path, got `blue`",
         );
         check(&pool("members = ['1.1.1.1:0']"), "/etc/x.toml:2: pools.blue.members: a member's port cannot be 0");
         check(

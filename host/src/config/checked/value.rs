@@ -61,6 +61,25 @@ impl Checker<'_> {
         value.map_or(Ok(default), |value| self.duration(name, value))
     }
 
+    /// A time that need not be there.
+    pub(super) fn maybe_duration(
+        &self,
+        name: &str,
+        value: Option<&Spanned<String>>,
+    ) -> Result<Option<Duration>, ConfigError> {
+        value.map(|value| self.duration(name, value)).transpose()
+    }
+
+    /// A number that need not be there.
+    pub(super) fn maybe_within<T: TryFrom<usize>>(
+        &self,
+        name: &str,
+        value: Option<&Spanned<usize>>,
+        range: RangeInclusive<usize>,
+    ) -> Result<Option<T>, ConfigError> {
+        value.map(|value| self.within(name, value, range)).transpose()
+    }
+
     pub(super) fn duration(&self, name: &str, value: &Spanned<String>) -> Result<Duration, ConfigError> {
         match humantime::parse_duration(value.as_ref()) {
             // A day: more is a mistake, and far from what timers can do.
@@ -110,29 +129,30 @@ impl Checker<'_> {
         Ok(self.folder().join(value.as_ref()))
     }
 
-    /// One of two words.
-    pub(super) fn choice<T>(
+    /// One of some words.
+    pub(super) fn choice<T, const N: usize>(
         &self,
         name: &str,
         value: &Spanned<String>,
-        choices: [(&str, T); 2],
+        choices: [(&str, T); N],
     ) -> Result<T, ConfigError> {
-        let [(first, is_first), (second, is_second)] = choices;
-        match value.as_ref() {
-            word if word == first => Ok(is_first),
-            word if word == second => Ok(is_second),
-            other => {
-                let message = format!("expected `{first}` or `{second}`, got `{other}`");
+        let words = choices.each_ref().map(|(word, _)| format!("`{word}`"));
+        let chosen = choices.into_iter().find(|(word, _)| value.as_ref() == word);
+        chosen.map_or_else(
+            || {
+                let (last, first) = words.split_last().expect("there is something to choose");
+                let message = format!("expected {} or {last}, got `{}`", first.join(", "), value.as_ref());
                 self.wrong(name, value.span().start, message)
-            }
-        }
+            },
+            |(_, chosen)| Ok(chosen),
+        )
     }
 
-    pub(super) fn choice_or_default<T: Default>(
+    pub(super) fn choice_or_default<T: Default, const N: usize>(
         &self,
         name: &str,
         value: Option<&Spanned<String>>,
-        choices: [(&str, T); 2],
+        choices: [(&str, T); N],
     ) -> Result<T, ConfigError> {
         value.map_or_else(|| Ok(T::default()), |value| self.choice(name, value, choices))
     }

@@ -8,8 +8,9 @@ use toml::{Spanned, Value};
 use super::listener::Addresses;
 use super::{Checker, ConfigError, NAME_RULE};
 use crate::address::Address;
-use crate::config::raw::{OneOrMany, RawVip};
+use crate::config::raw::{OneOrMany, RawMirror, RawVip};
 use crate::policy::validate::check_name;
+use crate::spec::vip::{MirrorSpec, VipTimeouts};
 use crate::spec::{DeciderSpec, ListenerSpec, PoolSpec, VipLimits, VipSpec};
 
 /// What vips can name.
@@ -45,6 +46,8 @@ impl Checker<'_> {
             decider,
             redirect_to_https: raw.redirect_to_https.as_ref().map_or(Ok(None), |port| self.redirect(port))?,
             limits: self.vip_limits(&raw)?,
+            timeouts: self.vip_timeouts(&raw)?,
+            mirror: raw.mirror.as_ref().map(|mirror| self.inner("mirror").mirror(mirror, defined.pools)).transpose()?,
             request_headers: self.inner("request_headers").header_rules(raw.request_headers)?,
             response_headers: self.inner("response_headers").header_rules(raw.response_headers)?,
             hosts: raw.hosts.into_iter().map(|host| host.into_inner().to_ascii_lowercase()).collect(),
@@ -148,6 +151,35 @@ impl Checker<'_> {
             client_timeout: self.duration_or("client_timeout", client, default.client_timeout)?,
             client_rate_min: self.within_or("client_rate_min", rate, default.client_rate_min, 0..=1_000_000)?,
             tunnel_timeout: self.duration_or("tunnel_timeout", tunnel, default.tunnel_timeout)?,
+        })
+    }
+
+    fn vip_timeouts(&self, raw: &RawVip) -> Result<VipTimeouts, ConfigError> {
+        let max = raw.policy_timeout_max.as_ref();
+        Ok(VipTimeouts {
+            connect: self.maybe_duration("connect_timeout", raw.connect_timeout.as_ref())?,
+            response: self.maybe_duration("response_timeout", raw.response_timeout.as_ref())?,
+            between_bytes: self.maybe_duration("between_bytes_timeout", raw.between_bytes_timeout.as_ref())?,
+            whole: self.maybe_duration("whole_timeout", raw.whole_timeout.as_ref())?,
+            policy_max: self.duration_or("policy_timeout_max", max, VipTimeouts::default().policy_max)?,
+        })
+    }
+
+    fn mirror(&self, raw: &RawMirror, pools: &BTreeMap<String, PoolSpec>) -> Result<MirrorSpec, ConfigError> {
+        self.defined_pool("pool", &raw.pool, pools)?;
+        let default = MirrorSpec::to(raw.pool.as_ref().clone());
+        let body =
+            raw.body_max.as_ref().map(|max| self.bytes_within("body_max", max, ["0KiB", "16MiB"])).transpose()?;
+        Ok(MirrorSpec {
+            percent: self.within_or("percent", raw.percent.as_ref(), default.percent, 1..=100)?,
+            requests_max: self.within_or(
+                "requests_max",
+                raw.requests_max.as_ref(),
+                default.requests_max,
+                1..=100_000,
+            )?,
+            body_bytes_max: body.unwrap_or(default.body_bytes_max),
+            ..default
         })
     }
 }

@@ -306,6 +306,11 @@ impl Exchange {
         matches!(self.sending, Sending::Done | Sending::Refused)
     }
 
+    /// Whether nothing of its content was taken from the client.
+    pub fn is_repeatable(&self) -> bool {
+        !self.body_begun
+    }
+
     /// When the request last moved: a member cannot be expected to answer while it is still being told.
     pub fn moved(&self) -> Instant {
         self.moved

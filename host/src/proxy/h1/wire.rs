@@ -8,9 +8,11 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use super::head::{BadHead, HeadLimits, Lines};
 
+use crate::proxy::connector::Held;
 use crate::proxy::stream::Stream;
 
 /// Bytes read at once where a head is expected: most are smaller.
@@ -42,6 +44,8 @@ pub struct Wire {
     /// Whether all that was written has left what carries it: TLS keeps some of it back until it is flushed.
     flushed: bool,
     ended: bool,
+    /// What is held for as long as the connection is there.
+    held: Option<Box<Held>>,
 }
 
 /// What waits to be written: copied bytes, then one large piece of a body, then what ends that.
@@ -64,7 +68,25 @@ pub enum Expected {
 impl Wire {
     /// A connection of which `input` has been read already.
     pub fn new(stream: Stream, input: BytesMut) -> Self {
-        Self { stream, input, lines: Lines::default(), output: Output::default(), flushed: true, ended: false }
+        Self {
+            stream,
+            input,
+            lines: Lines::default(),
+            output: Output::default(),
+            flushed: true,
+            ended: false,
+            held: None,
+        }
+    }
+
+    /// The same, of a member.
+    pub fn to_member(stream: Stream, held: Held) -> Self {
+        Self { held: Some(held.into()), ..Self::new(stream, BytesMut::new()) }
+    }
+
+    /// When it was opened, if it is one to a member.
+    pub fn opened(&self) -> Option<Instant> {
+        self.held.as_ref().map(|held| held.since)
     }
 
     /// What carries it.

@@ -16,6 +16,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
 use super::sender::Sender;
+use crate::proxy::connector::Held;
 use crate::proxy::exchange::Asker;
 use crate::proxy::h1::decoder;
 use crate::proxy::h1::member::{Failure, INTERIM_MAX, MemberFault};
@@ -74,7 +75,7 @@ impl Multiplexed {
     ///
     /// # Errors
     /// When the member does not speak it.
-    pub async fn begin(stream: Stream) -> io::Result<Self> {
+    pub async fn begin(stream: Stream, held: Held) -> io::Result<Self> {
         // RFC 9113, 8.3.1: some members look whether it is that of the connection.
         let scheme = if matches!(stream, Stream::Tls(_)) { "https" } else { "http" };
         let handshake = Builder::new()
@@ -95,6 +96,7 @@ impl Multiplexed {
                 tracing::debug!(%error, "an HTTP/2 connection to a member ended");
             }
             ends.set(false);
+            drop(held);
         });
         // The member's settings come first (RFC 9113, 3.4), and then its answer to this: from here on it is known how
         // many requests it takes at once, and whether it takes upgrades.
@@ -349,6 +351,11 @@ impl Exchange {
     /// Whether all that the client sends has been passed on.
     pub fn is_request_done(&self) -> bool {
         self.sender.is_none()
+    }
+
+    /// Whether nothing of its content was taken from the client.
+    pub fn is_repeatable(&self) -> bool {
+        !self.body_begun
     }
 
     /// When the request last moved.

@@ -1,7 +1,5 @@
 //! TLS as we speak it to members: whom we believe them to be, and what we show of ourselves.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -14,13 +12,15 @@ use super::certificates::{Authorities, Certificate, Certificates};
 use super::{TlsError, provider, versions};
 use crate::address::Address;
 use crate::spec::listener::TlsVersion;
+use crate::spec::member::{MemberSpec, Whereabouts};
 use crate::spec::pool::{MemberTlsSpec, Protocol};
 
 /// TLS to the members of a pool.
 pub struct PoolTls {
     /// What handshakes with any of them need. The same one for as long as nothing about it changes, over all releases.
     pub config: Arc<ClientConfig>,
-    names: HashMap<Address, ServerName<'static>>,
+    /// The name that all members have; each its own address where there is none.
+    name: Option<ServerName<'static>>,
 }
 
 impl PoolTls {
@@ -31,17 +31,22 @@ impl PoolTls {
     pub fn new(
         spec: &MemberTlsSpec,
         protocol: Protocol,
-        members: &[Address],
+        members: &[MemberSpec],
         certificates: &Certificates,
     ) -> Result<Self, TlsError> {
-        let named = |address: &Address| Ok((address.clone(), server_name(spec, address)?));
-        let names = members.iter().map(named).collect::<Result<_, TlsError>>()?;
-        Ok(Self { config: client_config(spec, protocol, certificates)?, names })
+        let name = |name: &String| ServerName::try_from(name.clone()).map_err(|_| TlsError::ServerName(name.clone()));
+        let name = spec.server_name.as_ref().map(name).transpose()?;
+        let nameless = members.iter().find(|member| !matches!(member.at, Whereabouts::Address(Address::Tcp(_))));
+        if let (None, Some(member)) = (&name, nameless) {
+            return Err(TlsError::NoServerName(member.at.clone()));
+        }
+        Ok(Self { config: client_config(spec, protocol, certificates)?, name })
     }
 
     /// The name that a member's certificate must have.
-    pub fn server_name(&self, member: &Address) -> Option<&ServerName<'static>> {
-        self.names.get(member)
+    pub fn server_name(&self, member: &Address) -> Option<ServerName<'static>> {
+        let own = || Some(ServerName::IpAddress(member.tcp()?.ip().into()));
+        self.name.clone().or_else(own)
     }
 }
 
@@ -56,18 +61,6 @@ pub fn client_config(
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let key = (spec.ca.clone(), spec.certificate.clone(), protocol);
     certificates.clients.get_or_make(key, || make(spec, protocol, certificates).map(Arc::new))
-}
-
-/// The name that the certificate of the member at `address` must have.
-///
-/// # Errors
-/// When there is none.
-pub fn server_name(spec: &MemberTlsSpec, address: &Address) -> Result<ServerName<'static>, TlsError> {
-    match (&spec.server_name, address.tcp()) {
-        (Some(name), _) => ServerName::try_from(name.clone()).map_err(|_| TlsError::ServerName(name.clone())),
-        (None, Some(address)) => Ok(ServerName::IpAddress(SocketAddr::ip(&address).into())),
-        (None, None) => Err(TlsError::NoServerName(address.clone())),
-    }
 }
 
 fn make(spec: &MemberTlsSpec, protocol: Protocol, certificates: &Certificates) -> Result<ClientConfig, TlsError> {

@@ -1,0 +1,191 @@
+//! A pool's members at a moment: who is there, who is fit, and whose turn it is.
+//!
+//! Made anew, away from the requests, whenever one of these changes; a request only looks something up in it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::balancer::{maglev, slow_start, turns::Turns, zones};
+use super::breaker::State;
+use super::health::{Checked, Health};
+use super::member::Member;
+use crate::spec::pool::BalanceSpec;
+
+/// Seats looked at in a pool's order, before each is looked at.
+const LOOKS_MAX: usize = 16;
+
+/// A pool's members, as they stand.
+#[derive(Default)]
+pub struct Roster {
+    /// All of them, those that are drained included.
+    pub seats: Box<[Seat]>,
+    /// Whether all are used, as too few are fit.
+    pub panics: bool,
+    /// Those that are fit for new requests.
+    pub fit: usize,
+    /// Which were, seat by seat: what to compare with.
+    fits: Box<[bool]>,
+    /// Whether some are on their way back to their whole part.
+    is_passing: bool,
+    turns: Turns,
+    table: Option<maglev::Table>,
+    by_id: HashMap<u64, usize>,
+}
+
+/// A member in one pool.
+#[derive(Clone)]
+pub struct Seat {
+    /// The member.
+    pub member: Arc<Member>,
+    /// What checks say; `None` where there are none.
+    pub checked: Option<Arc<Checked>>,
+    /// Its part of the requests: 1 to 1000.
+    pub weight: u32,
+    /// Its zone.
+    pub zone: Option<Arc<str>>,
+    /// Whether it is in the proxy's own zone, or no zones are told apart.
+    pub is_near: bool,
+    /// Since when it gets no new requests, in nanoseconds since the process started; `None` where it does.
+    pub drained_at: Option<u64>,
+}
+
+/// What is asked of a pool for one request.
+#[derive(Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// The member that the client is bound to.
+    pub bound: Option<u64>,
+    /// Requests with equal keys go to the same member.
+    pub key: Option<u64>,
+    /// Members that were tried already.
+    pub tried: &'a [Arc<Member>],
+    /// A number that nobody can tell beforehand.
+    pub random: u64,
+}
+
+impl Seat {
+    /// Whether it is fit for new requests.
+    pub fn is_fit(&self, now_nanos: u64) -> bool {
+        !self.is_drained() && self.is_well() && self.member.breaker.state(now_nanos) != State::Open
+    }
+
+    /// Whether it gets no new requests.
+    pub fn is_drained(&self) -> bool {
+        self.drained_at.is_some()
+    }
+
+    /// Whether checks say nothing against it.
+    pub fn is_well(&self) -> bool {
+        self.checked.as_ref().is_none_or(|checked| checked.health() == Health::Healthy)
+    }
+}
+
+impl Roster {
+    /// The roster of these seats as they are now.
+    pub fn new(seats: Vec<Seat>, balance: &BalanceSpec, has_keys: bool, now_nanos: u64) -> Self {
+        let fits: Box<[bool]> = seats.iter().map(|seat| seat.is_fit(now_nanos)).collect();
+        let in_use = seats.iter().filter(|seat| !seat.is_drained()).count();
+        let fit = fits.iter().filter(|fit| **fit).count();
+        let panics = fit < in_use && (fit * 100 < in_use * usize::from(balance.panic_below));
+        let mut is_passing = false;
+        let part = |(seat, fit): (&Seat, &bool)| {
+            if seat.is_drained() || !(*fit || panics) {
+                return 0;
+            }
+            let back = seat.member.back_for(now_nanos).filter(|back| *back < balance.slow_start && !panics);
+            is_passing |= back.is_some();
+            seat.weight * back.map_or(1000, |back| slow_start::thousandths(back, balance.slow_start))
+        };
+        let mut parts: Vec<u32> = seats.iter().zip(&fits).map(part).collect();
+        if seats.iter().any(|seat| !seat.is_near) {
+            let seen = |(seat, part): (&Seat, &u32)| {
+                let weight = match part {
+                    0 if seat.is_drained() => 0,
+                    0 => seat.weight * 1000,
+                    part => *part,
+                };
+                zones::Seen { is_near: seat.is_near, is_available: *part > 0, weight }
+            };
+            parts = zones::weights(&seats.iter().zip(&parts).map(seen).collect::<Vec<_>>());
+        }
+        // Of all that are not drained, fit or not: keys go back to their member with it, and no others move.
+        let table = has_keys.then(|| {
+            let entry = |seat: &Seat| (seat.member.id, if seat.is_drained() { 0 } else { seat.weight });
+            maglev::Table::new(&seats.iter().map(entry).collect::<Vec<_>>())
+        });
+        let by_id = match balance.sticky {
+            Some(_) => seats.iter().enumerate().map(|(at, seat)| (seat.member.id, at)).collect(),
+            None => HashMap::new(),
+        };
+        let turns = Turns::new(&parts);
+        Self { seats: seats.into(), panics, fit, fits, is_passing, turns, table, by_id }
+    }
+
+    /// Whether it shows the seats as they are now.
+    pub fn is_true(&self, now_nanos: u64) -> bool {
+        !self.is_passing && self.seats.iter().zip(&self.fits).all(|(seat, fit)| seat.is_fit(now_nanos) == *fit)
+    }
+
+    /// Whether requests with keys find their members here.
+    pub fn has_keys(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// The seat for a request, of those that `takes` it; it is asked for a seat once at most, but for the last.
+    pub fn choose(
+        &self,
+        wanted: &Wanted<'_>,
+        drain_limit: Duration,
+        now_nanos: u64,
+        by_load: bool,
+        turn: impl Fn() -> usize,
+        mut takes: impl FnMut(&Seat) -> bool,
+    ) -> Option<&Seat> {
+        let is_new = |seat: &Seat| {
+            let is_again = !wanted.tried.is_empty();
+            let was_tried = wanted.tried.iter().any(|tried| Arc::ptr_eq(tried, &seat.member));
+            !was_tried && !(is_again && seat.member.is_left_alone(now_nanos))
+        };
+        let mut takes =
+            |seat: &Seat| is_new(seat) && (seat.is_fit(now_nanos) || self.panics && !seat.is_drained()) && takes(seat);
+        if let Some(seat) = wanted.bound.and_then(|id| self.by_id.get(&id)).map(|at| &self.seats[*at]) {
+            let still_bound = seat.drained_at.is_some_and(|at| u128::from(now_nanos - at) < drain_limit.as_nanos());
+            if still_bound && seat.is_well() && is_new(seat) || takes(seat) {
+                return Some(seat);
+            }
+        }
+        if let (Some(key), Some(table)) = (wanted.key, &self.table) {
+            let found = table.successors(key).take(LOOKS_MAX).map(|at| &self.seats[at]).find(|seat| takes(seat));
+            if found.is_some() {
+                return found;
+            }
+        } else if by_load && let Some((first, second)) = self.turns.two(wanted.random) {
+            let (first, second) = (&self.seats[first], &self.seats[second]);
+            let is_lighter = second.load() < first.load();
+            let (lighter, other) = if is_lighter { (second, first) } else { (first, second) };
+            if takes(lighter) {
+                return Some(lighter);
+            }
+            if takes(other) {
+                return Some(other);
+            }
+        }
+        for _ in 0..LOOKS_MAX.min(self.seats.len() * 2) {
+            match self.turns.at(turn()).map(|at| &self.seats[at]) {
+                Some(seat) if takes(seat) => return Some(seat),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        // Each of them, from anywhere on.
+        let (later, first) = self.seats.split_at(wanted.random as usize % self.seats.len().max(1));
+        first.iter().chain(later).find(|seat| takes(seat))
+    }
+}
+
+impl Seat {
+    /// Requests in flight for each part of its weight, in thousandths: what one more would find.
+    fn load(&self) -> u64 {
+        (u64::from(self.member.in_flight()) + 1) * 1000 / u64::from(self.weight.max(1))
+    }
+}

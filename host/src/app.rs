@@ -89,7 +89,8 @@ impl App {
         let current = Arc::new(Current::new(Arc::new(nothing.expect("no vips do not overlap"))));
         let (falls, fallen) = mpsc::channel(FALLS_WAITING_MAX);
         let (drain, draining) = watch::channel(false);
-        keep_pools(Keeper::new(ground.clone(), news), draining.clone()).map_err(StartError::Worker)?;
+        let (keeper, handle) = Keeper::new(ground.clone(), news, config.names.clone());
+        keep_pools(keeper, draining.clone()).map_err(StartError::Worker)?;
         let shared = Shared { current: current.clone(), ground: ground.clone(), falls };
         let workers: Vec<Handle> = (0..config.workers)
             .map(|id| Worker::start(id, shared.clone()))
@@ -97,7 +98,8 @@ impl App {
             .map_err(StartError::Worker)?;
         drop(shared);
         let certificates = ground.certificates.clone();
-        let switch = Arc::new(Switch::new(current, ground, store.clone(), journal, compiler, workers, &recovered));
+        let switch =
+            Arc::new(Switch::new(current, ground, store.clone(), journal, compiler, workers, handle, &recovered));
 
         let doors = Doors::new(&recovered.seen);
         if let Some(trail) = recovered.trail {
@@ -238,6 +240,8 @@ async fn first(
         door: Door::File,
         who: "configuration file".into(),
         why: format!("first start with {}", config.file.display()),
+        // Somebody has to begin: members may come after their proxy.
+        force: true,
     };
     let mut builds = folder.admit_all().await;
     loop {

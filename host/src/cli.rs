@@ -23,6 +23,8 @@ mod status;
 mod history;
 mod show;
 mod pools;
+mod events;
+mod member;
 mod push;
 mod switch;
 mod activate;
@@ -73,6 +75,8 @@ enum Command {
     History(history::History),
     Show(show::Show),
     Pools(pools::Pools),
+    Events(events::Events),
+    Member(member::Member),
     Push(push::Push),
     Switch(switch::Switch),
     Activate(activate::Activate),
@@ -104,6 +108,8 @@ pub fn main() -> ExitCode {
         Command::History(history) => history.run(&place),
         Command::Show(show) => show.run(&place),
         Command::Pools(pools) => pools.run(&place),
+        Command::Events(events) => events.run(&place),
+        Command::Member(member) => member.run(&place),
         Command::Push(push) => push.run(&place),
         Command::Switch(switch) => switch.run(&place),
         Command::Activate(activate) => activate.run(&place),

@@ -68,7 +68,9 @@ pub struct Ground {
     /// Where requests tell what became of members.
     pub news: mpsc::Sender<News>,
     /// What became of members.
-    pub events: Events,
+    pub events: Arc<Events>,
+    /// Pools that `back` would bring into use: a few connections to them are kept open.
+    pub warm: ArcSwap<Vec<Arc<Pool>>>,
     /// Certificates that are known.
     pub certificates: Arc<Certificates>,
     /// Everything that is counted.
@@ -95,7 +97,8 @@ impl Ground {
             zone: zone.map(Into::into),
             sticky_key,
             news,
-            events: Events::default(),
+            events: Arc::default(),
+            warm: ArcSwap::default(),
             certificates: Arc::default(),
             counts: Counts::new(workers),
             descriptors: Arc::new(Descriptors::of_process(workers)),

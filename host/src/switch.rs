@@ -9,6 +9,7 @@ pub mod receipt;
 pub mod activate;
 pub mod back;
 pub mod warm;
+pub mod fitness;
 pub mod fail_back;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,6 +26,7 @@ use crate::digest::Digest;
 use crate::policy::PolicyId;
 use crate::policy::admit::Rejection;
 use crate::policy::compile::{Compiled, Compiler};
+use crate::proxy::keeper;
 use crate::proxy::listener::Listeners;
 use crate::proxy::worker::{Handle, Order};
 use crate::release::{Current, Ground, Release};
@@ -49,6 +51,8 @@ pub struct Switch {
     pub journal: Journal,
     /// Makes native code of policies.
     pub compiler: Compiler,
+    /// Keeps pools true to their members.
+    pub keeper: keeper::Handle,
     /// Empty once the host leaves.
     workers: Mutex<Vec<Handle>>,
     listeners: Mutex<Listeners>,
@@ -105,6 +109,14 @@ pub enum Refusal {
     /// Somebody went back while this change was being prepared.
     #[error("overtaken: r{0} became current while this change was being prepared; look, and try again")]
     Overtaken(u64),
+    /// Requests would go to members that cannot serve them.
+    #[error("no member of pool `{pool}` is fit ({reason}); hint: force it if it is wanted all the same")]
+    Sick {
+        /// The pool.
+        pool: String,
+        /// What is wrong with its members.
+        reason: String,
+    },
     /// What is not on the disk is not activated.
     #[error("cannot be recorded")]
     Journal(#[from] JournalError),
@@ -130,6 +142,7 @@ impl Switch {
         journal: Journal,
         compiler: Compiler,
         workers: Vec<Handle>,
+        keeper: keeper::Handle,
         recovered: &Recovered,
     ) -> Self {
         let state = State {
@@ -145,6 +158,7 @@ impl Switch {
             store,
             journal,
             compiler,
+            keeper,
             workers: Mutex::new(workers),
             listeners: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
@@ -175,6 +189,9 @@ impl Switch {
         };
         let release = self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))?;
         self.open_listeners(&release)?;
+        // Whatever becomes of it: what served before the start serves after it.
+        let origin = Origin { force: true, ..Origin::host("") };
+        self.prepare(&release, &origin).await?;
         let swapped = self.swap(&mut self.state(), release);
         self.listen();
         if number != wanted {

@@ -19,12 +19,15 @@ pub(super) struct Activate {
     /// Why, for the history
     #[arg(long)]
     why: Option<String>,
+    /// Do it even if no member of a pool is fit
+    #[arg(long)]
+    force: bool,
 }
 
 impl Activate {
     pub(super) fn run(self, place: &Place) -> anyhow::Result<()> {
         let path = format!("/v1/releases/{}/activate", encoded(&self.release));
-        let body = place.client().post(&path, &ActivateRequest { why: self.why })?;
+        let body = place.client().post(&path, &ActivateRequest { why: self.why, force: self.force })?;
         print_receipt(&body, place.json)
     }
 }

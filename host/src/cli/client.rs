@@ -50,6 +50,10 @@ impl Client {
         self.call(Method::PUT, path, body.into())
     }
 
+    pub(super) fn delete(&self, path: &str, body: impl Into<Bytes>) -> anyhow::Result<Bytes> {
+        self.call(Method::DELETE, path, body.into())
+    }
+
     fn call(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
         // One call and out: the smallest runtime, as `back` is measured from the key press.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;

@@ -27,15 +27,18 @@ pub(super) struct Switch {
     /// Why, for the history
     #[arg(long)]
     why: Option<String>,
+    /// Do it even if no member of a pool is fit
+    #[arg(long)]
+    force: bool,
 }
 
 impl Switch {
     pub(super) fn run(self, place: &Place) -> anyhow::Result<()> {
-        let Self { vip, pool, policy, why } = self;
+        let Self { vip, pool, policy, why, force } = self;
         if vip.is_empty() {
             bail!("the vip's name is empty");
         }
-        let request = AssignRequest { pool, policy, why };
+        let request = AssignRequest { pool, policy, why, force };
         let body = place.client().put(&format!("/v1/vips/{}", encoded(&vip)), serde_json::to_vec(&request)?)?;
         print_receipt(&body, place.json)
     }

@@ -17,9 +17,12 @@ use toml::Spanned;
 
 use self::listener::Addresses;
 use self::vip::Defined;
-use super::raw::Raw;
+use super::raw::{Raw, RawDns};
 use super::{ConfigError, line_of};
 use crate::policy::validate::check_name;
+use crate::proxy::finding::dns::Ttl;
+use crate::proxy::finding::dns::resolver::Servers;
+use crate::proxy::keeper::Names;
 use crate::switch::change::Desired;
 use crate::switch::fail_back::FailBack;
 
@@ -31,6 +34,9 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 /// Workers that can be asked for: each has room reserved for its policies' memories.
 const WORKERS_MAX: usize = 256;
+
+/// How long a DNS server may take unless told otherwise: long for one that is near, and there are two more tries.
+const DNS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Requests in flight unless told otherwise: with the buffers of their connections, some hundred megabytes.
 const REQUESTS_MAX: usize = 20_000;
@@ -54,6 +60,8 @@ pub struct Config {
     pub drain: Duration,
     /// The control API's address; a loopback one. Its Unix socket is in the state folder.
     pub control_listen: SocketAddr,
+    /// How DNS is asked for members.
+    pub names: Names,
     /// When the host goes back by itself.
     pub fail_back: FailBack,
     /// What it wants of a release.
@@ -96,6 +104,7 @@ pub(super) fn check(raw: Raw, text: &str, path: &Path) -> Result<Config, ConfigE
         requests_max: top.within_or("requests_max", raw.requests_max.as_ref(), REQUESTS_MAX, 1..=1_000_000)?,
         drain: top.duration_or("drain", raw.drain.as_ref(), DRAIN)?,
         control_listen,
+        names: top.inner("dns").names(&raw.dns)?,
         fail_back,
         desired: Desired { listeners, vips, pools, policies },
     })
@@ -135,6 +144,26 @@ impl<'a> Checker<'a> {
             ("", name) => name.to_owned(),
             (key, name) => format!("{key}.{name}"),
         }
+    }
+
+    fn names(&self, raw: &RawDns) -> Result<Names, ConfigError> {
+        let servers = match &raw.servers {
+            None => Servers::System,
+            Some(servers) => {
+                let servers = servers.iter().map(|server| self.dns_server(server)).collect::<Result<_, _>>()?;
+                Servers::These { servers, timeout: self.duration_or("timeout", raw.timeout.as_ref(), DNS_TIMEOUT)? }
+            }
+        };
+        let default = Ttl::default();
+        let max = self.duration_or("ttl_max", raw.ttl_max.as_ref(), default.max)?;
+        Ok(Names { servers, ttl: Ttl { min: default.min.min(max), max } })
+    }
+
+    fn dns_server(&self, raw: &Spanned<String>) -> Result<SocketAddr, ConfigError> {
+        raw.as_ref().parse().or_else(|_| {
+            let message = format!("expected an IP address and port such as `127.0.0.1:53`, got `{}`", raw.as_ref());
+            self.wrong("servers", raw.span().start, message)
+        })
     }
 
     /// A name that is a value.
@@ -188,7 +217,7 @@ mod tests {
         check("a = ", "/etc/x.toml:1: string values must be quoted, expected literal string");
         check(
             "\nsate = 'x'",
-            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `zone`, `requests_max`, `drain`, `control`, `fail_back`, `listeners`, `pools`, `policies`, `vips`",
+            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `zone`, `requests_max`, `drain`, `control`, `dns`, `fail_back`, `listeners`, `pools`, `policies`, `vips`",
         );
         check("requests_max = 0", "/etc/x.toml:1: requests_max: expected 1 to 1000000, got 0");
         check("workers = 0", "/etc/x.toml:1: workers: expected 1 to 256, got 0");

@@ -27,6 +27,9 @@ pub struct Raw {
     /// The control API.
     #[serde(default)]
     pub control: RawControl,
+    /// How DNS is asked for members.
+    #[serde(default)]
+    pub dns: RawDns,
     /// When the host goes back by itself.
     #[serde(default)]
     pub fail_back: RawFailBack,
@@ -50,6 +53,18 @@ pub struct Raw {
 pub struct RawControl {
     /// A loopback address.
     pub listen: Option<Spanned<String>>,
+}
+
+/// `[dns]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawDns {
+    /// Servers that are asked, instead of those of the system.
+    pub servers: Option<Vec<Spanned<String>>>,
+    /// How long one may take to answer.
+    pub timeout: Option<Spanned<String>>,
+    /// The longest time that an answer is believed.
+    pub ttl_max: Option<Spanned<String>>,
 }
 
 /// `[fail_back]`

@@ -79,6 +79,7 @@ impl ConfigFile {
             door: Door::File,
             who: "configuration file".into(),
             why: format!("{} changed", self.path.display()),
+            force: false,
         };
         let config = match Config::parse(&text, &self.path) {
             Ok(config) => config,
@@ -87,7 +88,7 @@ impl ConfigFile {
         if !self.started_with.differs_only_in_release(&config) {
             tracing::warn!(
                 file = %self.path.display(),
-                "state, policy_folder, workers, requests_max, drain, control and fail_back are read at start only: restart to change them"
+                "state, policy_folder, workers, requests_max, drain, zone, control, dns and fail_back are read at start only: restart to change them"
             );
         }
         let seen = seen(digest, &config.desired);

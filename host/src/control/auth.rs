@@ -39,8 +39,8 @@ pub(super) async fn require_local_name(request: Request, next: Next) -> Result<R
 }
 
 /// Where a change that came through the API is from.
-pub(super) fn origin(headers: &HeaderMap, why: Option<String>) -> Origin {
+pub(super) fn origin(headers: &HeaderMap, why: Option<String>, force: bool) -> Origin {
     let who = headers.get(X_WHO).map_or_else(|| "unknown".into(), |who| String::from_utf8_lossy(who.as_bytes()));
     let why = why.unwrap_or_default();
-    Origin { door: Door::Api, who: text::printable(&who).into_owned(), why: text::printable(&why).into_owned() }
+    Origin { door: Door::Api, who: text::printable(&who).into_owned(), why: text::printable(&why).into_owned(), force }
 }

@@ -58,6 +58,7 @@ impl ApiError {
             Self::Refused(Refusal::Policy { rejection, .. }) if rejection.is_ours() => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "host")
             }
+            Self::Refused(Refusal::Sick { .. }) => (StatusCode::CONFLICT, "sick"),
             Self::Refused(Refusal::Policy { .. } | Refusal::Change(_) | Refusal::Listen(_)) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "refused")
             }

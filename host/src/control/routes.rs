@@ -6,8 +6,11 @@
 //! | `GET /v1/history?limit=N` | what happened, newest first |
 //! | `GET /v1/releases/N` | one release whole; `current` for N is the one that serves |
 //! | `GET /v1/vips`, `GET /v1/pools` | as they stand |
+//! | `GET /v1/events?limit=N` | what became of members and pools, newest first |
 //! | `GET /metrics` | counts, for Prometheus |
 //! | `PUT /v1/vips/VIP` | assign a pool or a policy: `{"pool": "green"}` |
+//! | `PUT /v1/pools/POOL/members/MEMBER` | add a member, or change it: `{"weight": 2, "zone": "a", "drain": true}` |
+//! | `DELETE /v1/pools/POOL/members/MEMBER` | take a member out |
 //! | `PUT /v1/policies/NAME` | upload a policy; the body is its bytes, `?config=TEXT` what it is told |
 //! | `POST /v1/releases/N/activate` | make a release current |
 //! | `POST /v1/back`, `POST /v1/forward` | go back, go forward |
@@ -29,13 +32,15 @@ use super::auth::{origin, require_local_name, require_token};
 use super::error::ApiError;
 use super::metrics;
 use super::views::{
-    self, ActivateRequest, AssignRequest, History, PoolView, ReleaseView, Status, StepRequest, VipView,
+    self, ActivateRequest, AssignRequest, History, MemberRequest, PoolView, ReleaseView, Status, StepRequest, VipView,
 };
 use crate::policy::intake::upload::upload;
 use crate::policy::validate::POLICY_BYTES_MAX;
+use crate::proxy::events::Event;
+use crate::spec::member::{NotAMember, Whereabouts};
 use crate::spec::{DeciderSpec, Spec};
 use crate::switch::Refusal;
-use crate::switch::change::Change;
+use crate::switch::change::{Change, MemberEdit};
 use crate::switch::receipt::Receipt;
 
 /// Entries of the history that `status` shows.
@@ -57,6 +62,7 @@ async fn whole(change: impl Future<Output = Result<Receipt, Refusal>> + Send + '
 pub(super) fn all(api: Api) -> Router {
     let changing = Router::new()
         .route("/v1/vips/{vip}", put(assign))
+        .route("/v1/pools/{pool}/members/{member}", put(put_member).delete(delete_member))
         .route("/v1/policies/{name}", put(put_policy).layer(DefaultBodyLimit::max(POLICY_BYTES_MAX + 1)))
         .route("/v1/releases/{number}/activate", post(activate))
         .route("/v1/back", post(back))
@@ -68,6 +74,7 @@ pub(super) fn all(api: Api) -> Router {
         .route("/v1/releases/{number}", get(release))
         .route("/v1/vips", get(vips))
         .route("/v1/pools", get(pools))
+        .route("/v1/events", get(events))
         .route("/metrics", get(metrics))
         .merge(changing)
         .fallback(async || ApiError::NotFound("there is no such route".into()))
@@ -114,15 +121,48 @@ async fn pools(State(api): State<Api>) -> Json<Vec<PoolView>> {
     Json(views::pools(&api.switch.current.get()))
 }
 
+async fn events(State(api): State<Api>, query: Result<Query<HistoryQuery>, QueryRejection>) -> Answer<Vec<Event>> {
+    let Query(query) = query.map_err(|error| ApiError::BadRequest(error.body_text()))?;
+    Ok(Json(api.switch.ground.events.last(query.limit.unwrap_or(50).min(HISTORY_MAX))))
+}
+
+async fn put_member(
+    State(api): State<Api>,
+    Path((pool, member)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer<Receipt> {
+    let MemberRequest { weight, zone, drain, why, force } = parse(&body)?;
+    let change = Change::Member { pool, at: whereabouts(&member)?, edit: MemberEdit::Set { weight, zone, drain } };
+    let origin = origin(&headers, why, force);
+    whole(async move { api.switch.activate(change, &origin, Vec::new()).await }).await
+}
+
+async fn delete_member(
+    State(api): State<Api>,
+    Path((pool, member)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer<Receipt> {
+    let StepRequest { why, force } = parse(&body)?;
+    let change = Change::Member { pool, at: whereabouts(&member)?, edit: MemberEdit::Remove };
+    let origin = origin(&headers, why, force);
+    whole(async move { api.switch.activate(change, &origin, Vec::new()).await }).await
+}
+
+fn whereabouts(text: &str) -> Result<Whereabouts, ApiError> {
+    text.parse().map_err(|error: NotAMember| ApiError::BadRequest(error.to_string()))
+}
+
 async fn assign(State(api): State<Api>, Path(vip): Path<String>, headers: HeaderMap, body: Bytes) -> Answer<Receipt> {
-    let AssignRequest { pool, policy, why } = parse(&body)?;
+    let AssignRequest { pool, policy, why, force } = parse(&body)?;
     let decider = match (pool, policy) {
         (Some(pool), None) => DeciderSpec::Pool(pool),
         (None, Some(policy)) => DeciderSpec::Policy(policy),
         _ => return Err(ApiError::BadRequest("expected either `pool` or `policy`".into())),
     };
     let change = Change::Assign { vip, decider };
-    let origin = origin(&headers, why);
+    let origin = origin(&headers, why, force);
     whole(async move { api.switch.activate(change, &origin, Vec::new()).await }).await
 }
 
@@ -130,6 +170,8 @@ async fn assign(State(api): State<Api>, Path(vip): Path<String>, headers: Header
 struct PolicyQuery {
     config: Option<String>,
     why: Option<String>,
+    #[serde(default)]
+    force: bool,
 }
 
 async fn put_policy(
@@ -140,7 +182,7 @@ async fn put_policy(
     body: Result<Bytes, BytesRejection>,
 ) -> Answer<Receipt> {
     let Query(query) = query.map_err(|error| ApiError::BadRequest(error.body_text()))?;
-    let origin = origin(&headers, query.why);
+    let origin = origin(&headers, query.why, query.force);
     let body = body.map_err(|_| Refusal::too_large(&name))?;
     whole(async move { upload(&api.switch, name, body, query.config, &origin).await }).await
 }
@@ -151,10 +193,10 @@ async fn activate(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer<Receipt> {
-    let ActivateRequest { why } = parse(&body)?;
+    let ActivateRequest { why, force } = parse(&body)?;
     let number = parse_number(&number)?;
     let content = content(&api, number).await?;
-    let mut origin = origin(&headers, why);
+    let mut origin = origin(&headers, why, force);
     if origin.why.is_empty() {
         origin.why = format!("content of r{number}");
     }
@@ -163,14 +205,14 @@ async fn activate(
 }
 
 async fn back(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Answer<Receipt> {
-    let StepRequest { why } = parse(&body)?;
-    let origin = origin(&headers, why);
+    let StepRequest { why, force } = parse(&body)?;
+    let origin = origin(&headers, why, force);
     whole(async move { api.switch.back(&origin).await }).await
 }
 
 async fn forward(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Answer<Receipt> {
-    let StepRequest { why } = parse(&body)?;
-    let origin = origin(&headers, why);
+    let StepRequest { why, force } = parse(&body)?;
+    let origin = origin(&headers, why, force);
     whole(async move { api.switch.forward(&origin).await }).await
 }
 

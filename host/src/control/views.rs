@@ -191,6 +191,9 @@ pub struct History {
 pub struct StepRequest {
     /// For the history.
     pub why: Option<String>,
+    /// Even if all members of a pool are sick.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// `POST /v1/releases/N/activate`: an optional body of the same form.
@@ -206,6 +209,26 @@ pub struct AssignRequest {
     pub policy: Option<String>,
     /// For the history.
     pub why: Option<String>,
+    /// Even if all members of a pool are sick.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// `PUT /v1/pools/POOL/members/MEMBER`: what is left out stays as it is, or as usual where the member is new.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberRequest {
+    /// Its part of the pool's requests: 1 to 1000.
+    pub weight: Option<u32>,
+    /// Where it stands.
+    pub zone: Option<String>,
+    /// Whether it gets no new requests.
+    pub drain: Option<bool>,
+    /// For the history.
+    pub why: Option<String>,
+    /// Even if all members of a pool are sick.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// The host as it stands, but for the history.

@@ -1,6 +1,7 @@
 //! What became of members, as people want to know it: an event with its reason, in the log and to be asked for.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -55,10 +56,22 @@ pub enum EventKind {
     Panic,
     /// Enough are again.
     Calm,
-    /// A pool's members were found.
+    /// Other members of a pool were found than before.
     Found,
-    /// They cannot be found: those known before are kept.
-    NotFound,
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Healthy => "healthy",
+            Self::Sick => "sick",
+            Self::LeftAlone => "left alone",
+            Self::CameBack => "came back",
+            Self::Panic => "panic",
+            Self::Calm => "calm",
+            Self::Found => "found",
+        })
+    }
 }
 
 impl Events {

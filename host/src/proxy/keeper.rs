@@ -3,14 +3,20 @@
 //! On a thread of its own. Requests only look into rosters; here is where these are made, whenever something happened and
 //! a few times a second.
 
+mod checks;
+mod sources;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
+use self::checks::Checks;
+pub use self::sources::Names;
+use self::sources::Sources;
 use super::breaker::State;
 use super::events::EventKind;
 use super::member::{Deeds, Member};
@@ -78,24 +84,84 @@ pub enum Cause {
 pub struct Keeper {
     ground: Arc<Ground>,
     news: mpsc::Receiver<News>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    own: Handle,
+    /// Told when a probe has changed something.
+    probed: Arc<Notify>,
+    checks: Checks,
+    sources: Sources,
+    /// Pools whose members are found and checked.
+    watched: Vec<Arc<Pool>>,
     windows: HashMap<u64, Window>,
 }
 
+/// How the rest of the host tells the keeper what to look after.
+#[derive(Clone)]
+pub struct Handle(mpsc::UnboundedSender<Order>);
+
+enum Order {
+    Watch(Vec<Arc<Pool>>),
+    Prepare { pools: Vec<Arc<Pool>>, at_most: Duration, done: oneshot::Sender<()> },
+    Look { done: oneshot::Sender<()> },
+}
+
+impl Handle {
+    /// From now on the members of these pools are found and checked, and of no others.
+    pub fn watch(&self, pools: Vec<Arc<Pool>>) {
+        let _ = self.0.send(Order::Watch(pools));
+    }
+
+    /// Answers once the members of these pools, which are watched, have been found and have answered a probe each, or
+    /// after this time.
+    pub async fn prepare(&self, pools: Vec<Arc<Pool>>, at_most: Duration) {
+        let (done, is_done) = oneshot::channel();
+        let _ = self.0.send(Order::Prepare { pools, at_most, done });
+        // A keeper that has ended keeps nobody waiting.
+        let _ = is_done.await;
+    }
+
+    /// Answers once all pools have been looked through.
+    async fn look(&self) {
+        let (done, is_done) = oneshot::channel();
+        let _ = self.0.send(Order::Look { done });
+        let _ = is_done.await;
+    }
+}
+
 impl Keeper {
-    /// A keeper of the pools that are made on this ground.
-    pub fn new(ground: Arc<Ground>, news: mpsc::Receiver<News>) -> Self {
-        Self { ground, news, windows: HashMap::new() }
+    /// A keeper of the pools that are made on this ground. `names` says how DNS is asked.
+    pub fn new(ground: Arc<Ground>, news: mpsc::Receiver<News>, names: Names) -> (Self, Handle) {
+        let (sender, orders) = mpsc::unbounded_channel();
+        let probed = Arc::new(Notify::new());
+        let checks = Checks::new(ground.clone(), probed.clone());
+        let (sources, watched, windows) = (Sources::new(names), Vec::new(), HashMap::new());
+        let handle = Handle(sender);
+        let own = handle.clone();
+        (Self { ground, news, orders, own, probed, checks, sources, watched, windows }, handle)
     }
 
     /// Keeps them for ever.
     pub async fn keep(mut self) {
+        self.checks.begin();
         let mut judged = Instant::now();
         loop {
-            let heard = tokio::time::timeout(LOOK, self.news.recv()).await;
-            match heard {
-                Ok(Some(news)) => self.hear(news),
-                Ok(None) => return,
-                Err(_) => {}
+            let mut done = None;
+            tokio::select! {
+                news = self.news.recv() => news.into_iter().for_each(|news| self.hear(news)),
+                Some(order) = self.orders.recv() => match order {
+                    Order::Watch(pools) => {
+                        self.watched = pools;
+                        self.sources.follow(self.watched.iter().flat_map(|pool| pool.sources()));
+                        self.checks.keep(&self.watched);
+                    }
+                    Order::Prepare { pools, at_most, done } => {
+                        tokio::spawn(self.prepare(pools, at_most, done));
+                    }
+                    Order::Look { done: looked } => done = Some(looked),
+                },
+                () = self.probed.notified() => {}
+                () = self.sources.changed() => {}
+                () = tokio::time::sleep(LOOK) => {}
             }
             while let Ok(news) = self.news.try_recv() {
                 self.hear(news);
@@ -105,10 +171,31 @@ impl Keeper {
                 judged = Instant::now();
                 self.judge(&pools);
             }
-            for pool in &pools {
-                self.look(pool);
+            self.look(&pools);
+            match done {
+                Some(done) => drop(done.send(())),
+                None => tokio::time::sleep(LOOK_MIN).await,
             }
-            tokio::time::sleep(LOOK_MIN).await;
+        }
+    }
+
+    /// Waits until the members of these pools are known.
+    fn prepare(
+        &self,
+        pools: Vec<Arc<Pool>>,
+        at_most: Duration,
+        done: oneshot::Sender<()>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let until = Instant::now() + at_most;
+        let found = self.sources.found(pools.iter().flat_map(|pool| pool.sources()).collect());
+        let (checks, handle) = (self.checks.clone(), self.own.clone());
+        async move {
+            let _ = tokio::time::timeout_at(until, found).await;
+            handle.look().await;
+            if checks.probe_unknown(&pools, until.saturating_duration_since(Instant::now())).await {
+                handle.look().await;
+            }
+            let _ = done.send(());
         }
     }
 
@@ -134,19 +221,39 @@ impl Keeper {
         self.ground.events.tell(kind, Some(&pool), Some(&member.address), reason);
     }
 
-    /// Brings one pool in line.
-    fn look(&self, pool: &Arc<Pool>) {
+    /// Brings all pools in line with their members.
+    fn look(&mut self, pools: &[Arc<Pool>]) {
+        let mut has_news = false;
+        for pool in pools {
+            let mut is_news = false;
+            for source in pool.sources() {
+                let Some(found) = self.sources.list(&source) else { continue };
+                if pool.find(&source, &found) {
+                    is_news = true;
+                    let reason = format!("{} members at {source}", found.len());
+                    self.ground.events.tell(EventKind::Found, Some(&pool.name), None, reason);
+                }
+            }
+            has_news |= is_news;
+            self.look_at(pool, is_news);
+        }
+        if has_news {
+            self.checks.keep(&self.watched);
+        }
+    }
+
+    fn look_at(&self, pool: &Arc<Pool>, is_news: bool) {
         let now = time::nanos_since_start();
         for seat in &pool.roster().seats {
             let breaker = &seat.member.breaker;
             // Where there are checks, no request need be risked.
-            if breaker.state(now) == State::HalfOpen && seat.checked.is_some() && seat.is_well() && breaker.close(now) {
+            if seat.checked.is_some() && seat.is_well() && breaker.state(now) == State::HalfOpen && breaker.close(now) {
                 seat.member.came_back(now);
-                let reason = "checks find it healthy".to_owned();
+                let reason = "its rest is over, and checks find it healthy".to_owned();
                 self.ground.events.tell(EventKind::CameBack, Some(&pool.name), Some(&seat.member.address), reason);
             }
         }
-        if pool.refresh(&self.ground.members, false).is_none() {
+        if pool.refresh(&self.ground.members, is_news).is_none() {
             return;
         }
         let roster = pool.roster();

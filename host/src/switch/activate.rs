@@ -49,6 +49,7 @@ impl Switch {
         let release = self.make(number, spec.clone(), policies, current.policies.clone()).await?;
         self.open_listeners(&release)?;
         self.warm(&release).await;
+        self.prepare(&release, origin).await?;
 
         if self.state().generation != generation {
             return Err(Refusal::Overtaken(self.trail().current()));
@@ -75,6 +76,7 @@ impl Switch {
             self.swap(&mut state, release)
         };
         self.listen();
+        self.keep_watch(None);
         let timing = self.settle(&swapped).await;
         // Once more: a step that ended meanwhile may have closed what this release listens on.
         self.reconcile_listeners();

@@ -48,6 +48,7 @@ impl Switch {
                 let (target, trail) = next(&state.trail, kind)?;
                 match state.ready.get(&target).cloned() {
                     Some(release) => {
+                        self.check_known(&release, origin)?;
                         state.trail = trail.clone();
                         let swapped = self.swap(&mut state, release);
                         // Told under the lock: the journal's order is the order of the swaps.
@@ -74,6 +75,7 @@ impl Switch {
     ) -> Receipt {
         let timing = self.settle(&swapped).await;
         self.reconcile_listeners();
+        self.keep_watch(None);
         self.switched.notify_one();
         let written = tokio::time::timeout(DISK_PATIENCE, written).await;
         let written = written.map_err(closed).and_then(|written| written.map_err(closed)).and_then(|entry| Ok(entry?));

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::policy::text::printable;
+use crate::policy::validate::check_name;
 use crate::release::ReleaseError;
+use crate::spec::member::{MemberSpec, Whereabouts};
 use crate::spec::{DeciderSpec, ListenerSpec, PolicySpec, PoolSpec, Spec, SpecError, VipSpec};
 
 /// One step from a release to the next.
@@ -41,8 +44,33 @@ pub enum Change {
         /// What is to decide for it.
         decider: DeciderSpec,
     },
+    /// A pool's member was added, changed or taken out.
+    Member {
+        /// The pool.
+        pool: String,
+        /// The member, as the pool names it.
+        at: Whereabouts,
+        /// What is done to it.
+        edit: MemberEdit,
+    },
     /// The content of a release that was kept.
     Release(Box<Spec>),
+}
+
+/// What is done to a pool's member.
+#[derive(Clone, Debug)]
+pub enum MemberEdit {
+    /// It is there, and so. What is `None` stays as it is, or is as usual where it was not there.
+    Set {
+        /// Its part of the pool's requests: 1 to 1000.
+        weight: Option<u32>,
+        /// Where it stands.
+        zone: Option<String>,
+        /// Whether it gets no new requests.
+        drain: Option<bool>,
+    },
+    /// It is not there any more.
+    Remove,
 }
 
 /// What the configuration file wants of a release.
@@ -71,6 +99,15 @@ pub enum ChangeError {
     /// The vip to be changed is not there.
     #[error("vip `{0}` is not defined; there are: {1}")]
     NoSuchVip(String, String),
+    /// The pool to be changed is not there.
+    #[error("pool `{0}` is not defined; there are: {1}")]
+    NoSuchPool(String, String),
+    /// The member to be taken out is not there.
+    #[error("pool `{0}` does not name a member `{1}`")]
+    NoSuchMember(String, Whereabouts),
+    /// A member cannot be so.
+    #[error("expected {0}, got `{1}`")]
+    NoSuchValue(&'static str, String),
     /// The pool or policy to be assigned is not there.
     #[error("{0} `{1}` is not defined; there are: {2}")]
     NoSuchDecider(&'static str, String, String),
@@ -103,6 +140,11 @@ impl Change {
                 let Some(spec) = spec.vips.get_mut(&vip) else { return Err(ChangeError::NoSuchVip(vip, vips)) };
                 spec.decider = decider;
             }
+            Self::Member { pool, at, edit } => {
+                let pools = spec.pools.keys().cloned().collect::<Vec<_>>().join(", ");
+                let Some(spec) = spec.pools.get_mut(&pool) else { return Err(ChangeError::NoSuchPool(pool, pools)) };
+                edit.apply(&pool, at, &mut spec.members)?;
+            }
             Self::File { before, now } => merge(&before.unwrap_or_default(), now, &mut spec),
             Self::First { file, builds } => {
                 spec = Spec { listeners: file.listeners, vips: file.vips, pools: file.pools, policies: file.policies };
@@ -114,6 +156,35 @@ impl Change {
         }
         spec.check()?;
         Ok(spec)
+    }
+}
+
+impl MemberEdit {
+    fn apply(self, pool: &str, at: Whereabouts, members: &mut Vec<MemberSpec>) -> Result<(), ChangeError> {
+        let place = members.iter().position(|member| member.at == at);
+        let Self::Set { weight, zone, drain } = self else {
+            let place = place.ok_or_else(|| ChangeError::NoSuchMember(pool.to_owned(), at))?;
+            members.remove(place);
+            return Ok(());
+        };
+        if let Some(weight) = weight.filter(|weight| !(1..=1000).contains(weight)) {
+            return Err(ChangeError::NoSuchValue("a weight of 1 to 1000", weight.to_string()));
+        }
+        if let Some(zone) = zone.as_ref().filter(|zone| check_name(zone).is_err()) {
+            return Err(ChangeError::NoSuchValue("the name of a zone", printable(zone).into_owned()));
+        }
+        if matches!(&at, Whereabouts::Address(address) if address.is_any_port()) {
+            return Err(ChangeError::NoSuchValue("a member with a port", at.to_string()));
+        }
+        let place = place.unwrap_or_else(|| {
+            members.push(MemberSpec::at(at));
+            members.len() - 1
+        });
+        let member = &mut members[place];
+        member.weight = weight.unwrap_or(member.weight);
+        member.drain = drain.unwrap_or(member.drain);
+        member.zone = zone.or(member.zone.take());
+        Ok(())
     }
 }
 

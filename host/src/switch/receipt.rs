@@ -15,12 +15,14 @@ pub struct Origin {
     pub who: String,
     /// The reason, as it was given.
     pub why: String,
+    /// Whether it is wanted even if all members of a pool are sick.
+    pub force: bool,
 }
 
 impl Origin {
     /// The host itself.
     pub fn host(why: impl Into<String>) -> Self {
-        Self { door: Door::Host, who: "switchback".into(), why: why.into() }
+        Self { door: Door::Host, who: "switchback".into(), why: why.into(), force: false }
     }
 
     pub(super) fn entry(&self, kind: Kind, from: Option<u64>, to: Option<u64>, why: String) -> Entry {

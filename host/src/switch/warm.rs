@@ -132,6 +132,7 @@ impl Switch {
         let release = self.make(number, spec.into(), policies, previous).await?;
         self.warm(&release).await;
         self.state().ready.insert(number, release);
+        self.keep_watch(None);
         Ok(())
     }
 

@@ -106,7 +106,7 @@ impl Tour<'_> {
         tell(&format!("$ ./switchback {direction} --why 'the tour'"));
         let path = format!("/v1/{direction}");
         let why = Some("the tour".into());
-        let receipt: Receipt = self.ask(move |client| client.post(&path, &StepRequest { why })).await?;
+        let receipt: Receipt = self.ask(move |client| client.post(&path, &StepRequest { why, force: false })).await?;
         describe(&receipt).lines().for_each(|line| tell(line.trim()));
         if (receipt.changed, receipt.to.number) != (true, step.number) {
             return missed(format!("a switch from r{} to r{}", before.current.number, step.number), describe(&receipt));

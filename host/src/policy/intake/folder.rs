@@ -233,7 +233,8 @@ pub fn policy_name(path: &Path) -> Option<&str> {
 }
 
 fn origin(name: &str) -> Origin {
-    Origin { door: Door::Folder, who: "policy folder".into(), why: format!("{name}{SUFFIX} changed") }
+    let why = format!("{name}{SUFFIX} changed");
+    Origin { door: Door::Folder, who: "policy folder".into(), why, force: false }
 }
 
 /// A file that was not taken in, and whether to try it again as it is.

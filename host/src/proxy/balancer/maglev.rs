@@ -85,10 +85,10 @@ fn index(key_hash: u64, len: usize) -> usize {
 /// | 262,139 | 1.00 | 1.01 | 1.06 | 1.24 | 2.0 | 5.9 | 9.1 |
 /// | 655,373 | 1.00 | 1.01 | 1.03 | 1.14 | 1.6 | 4.2 | 9.3 |
 ///
-/// With the sizes that are used that is never more than 0.5% of all keys beyond what must move (most at 64 members, 1.30
-/// times). Between two sizes nearly all keys move, so there are
-/// only two. The greater takes 1.3 MB (2.6 MB from 65,536 members on) and 60 to 90 ms to make, and gives shares that
-/// differ by a hundredth at most up to 6,553 members.
+/// With the sizes that are used, that is never more than 0.5% of all keys beyond what must move (the most is at 64
+/// members, 1.30 times). Between two sizes nearly all keys move, so there are only two. The lesser takes 128 KiB and up to
+/// 5 ms to make; the greater 1.3 MB (2.6 MB from 65,537 members on) and 60 to 90 ms, and its shares differ by a hundredth
+/// at most up to 6,553 members.
 fn size(members: usize) -> u32 {
     if members <= 64 { 65_537 } else { 655_373 }
 }
@@ -97,8 +97,8 @@ fn size(members: usize) -> u32 {
 fn fill(ranked: &[(u32, Weighted)], size: u32) -> Vec<u32> {
     let mut places = vec![FREE; if ranked.is_empty() { 0 } else { size as usize }];
     let mut walks: Vec<_> = ranked.iter().map(|(_, (hash, _))| Walk::new(*hash, size)).collect();
-    // Middles of turns, as in [`super::turns`], but with no end to them: what a member waits for depends on no other, so
-    // that the others' order stays when one leaves.
+    // In the middle of the time that a turn has, by weight. It depends on no other member, so the others' order stays when
+    // one leaves.
     let due = |had: u64, rank: usize| ((2 * had + 1) << 40) / u64::from(ranked[rank].1.1);
     let mut turns: BinaryHeap<_> = (0..ranked.len()).map(|rank| Reverse((due(0, rank), rank, 0))).collect();
     for _ in 0..places.len() {

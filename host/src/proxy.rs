@@ -37,6 +37,7 @@ pub mod mirror;
 pub mod transport;
 pub mod tls;
 pub mod connector;
+pub mod warmth;
 pub mod headers;
 pub mod header_rules;
 pub mod forwarded;

@@ -220,6 +220,7 @@ mod tests {
             "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `zone`, `requests_max`, `drain`, `control`, `dns`, `fail_back`, `listeners`, `pools`, `policies`, `vips`",
         );
         check("requests_max = 0", "/etc/x.toml:1: requests_max: expected 1 to 1000000, got 0");
+        check("zone = 'a b'", &format!("/etc/x.toml:1: zone: {NAME_RULE}"));
         check("workers = 0", "/etc/x.toml:1: workers: expected 1 to 256, got 0");
         check(
             "drain = 'soon'",

@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
+use crate::release::Release;
 use crate::switch::Switch;
 use crate::telemetry::Limit;
 
@@ -45,7 +46,55 @@ pub fn text(switch: &Switch) -> String {
     for pool in release.pools.values() {
         page.sample("switchback_pool_errors_total", &[("pool", &pool.name)], pool.counts.totals().errors);
     }
+    members(&mut page, &release);
     page.0
+}
+
+/// How pools and their members stand.
+fn members(page: &mut Page, release: &Release) {
+    page.family("switchback_pool_retries_total", "counter", "Tries beyond a request's first.");
+    for pool in release.pools.values() {
+        page.sample("switchback_pool_retries_total", &[("pool", &pool.name)], pool.counts.totals().retries);
+    }
+    page.family("switchback_pool_waiting", "gauge", "Requests that wait for a member.");
+    for pool in release.pools.values() {
+        page.sample("switchback_pool_waiting", &[("pool", &pool.name)], pool.lasting.queue.waiting());
+    }
+    page.family("switchback_pool_panics", "gauge", "1 where too few members are fit, and all are used.");
+    for pool in release.pools.values() {
+        page.sample("switchback_pool_panics", &[("pool", &pool.name)], u8::from(pool.roster().panics));
+    }
+    page.family("switchback_vip_copies_total", "counter", "Copies of requests: sent to the mirror, or left out.");
+    for vip in release.vips.values() {
+        let totals = vip.counts.totals();
+        for (what, total) in [("sent", totals.copies), ("left_out", totals.copies_left_out)] {
+            page.sample("switchback_vip_copies_total", &[("vip", &vip.name), ("what", what)], total);
+        }
+    }
+    let families = [
+        ("switchback_member_up", "gauge", "1 where a member gets requests like any other."),
+        ("switchback_member_in_flight", "gauge", "Requests in flight to a member."),
+        ("switchback_member_connections", "gauge", "Connections to a member."),
+        ("switchback_member_requests_total", "counter", "Requests sent to a member."),
+        ("switchback_member_failures_total", "counter", "Of these, those that failed."),
+    ];
+    let now = crate::time::nanos_since_start();
+    for (name, kind, help) in families {
+        page.family(name, kind, help);
+        for pool in release.pools.values() {
+            for seat in &pool.roster().seats {
+                let address = seat.member.address.to_string();
+                let value = match name {
+                    "switchback_member_up" => u64::from(seat.is_fit(now)),
+                    "switchback_member_in_flight" => u64::from(seat.member.in_flight()),
+                    "switchback_member_connections" => u64::from(seat.member.connections()),
+                    "switchback_member_requests_total" => seat.member.deeds().requests,
+                    _ => seat.member.deeds().failures,
+                };
+                page.sample(name, &[("pool", &pool.name), ("member", &address)], value);
+            }
+        }
+    }
 }
 
 struct Page(String);

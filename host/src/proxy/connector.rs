@@ -340,7 +340,26 @@ impl Connector {
         if key.is_private || self.descriptors.are_short() {
             return;
         }
-        let Some(mut wire) = exchange.into_idle() else { return };
+        if let Some(wire) = exchange.into_idle() {
+            self.keep(key, keep, wire);
+        }
+    }
+
+    /// Opens a connection that waits for a request, where this worker has none to that member.
+    ///
+    /// # Errors
+    /// Why the member cannot be reached.
+    pub async fn warm_up(&self, way: Way<'_>) -> io::Result<()> {
+        if way.key.is_private || self.descriptors.are_short() || self.connections(&way.member.address) > 0 {
+            return Ok(());
+        }
+        if let MemberConnection::H1(wire) = self.open(way).await? {
+            self.keep(way.key, &way.pool.spec.keep_alive, wire);
+        }
+        Ok(())
+    }
+
+    fn keep(&self, key: &ConnectionKey, keep: &KeepAliveSpec, mut wire: Wire) {
         let now = Instant::now();
         let ages = keep.age_max.zip(wire.opened()).map(|(age, opened)| opened + age);
         if ages.is_some_and(|ages| ages <= now) {
@@ -358,12 +377,10 @@ impl Connector {
         }
         let idle_max = self.descriptors.idle_max();
         if idle_max < MANY_IDLE && idle.values().map(Vec::len).sum::<usize>() > idle_max {
-            // Not the one that was just used: it is the least likely to be closed by now.
-            let other = idle.iter_mut().find(|(other, connections)| *other != key && !connections.is_empty());
-            match other {
-                Some((_, connections)) => drop(connections.pop()),
-                None => drop(idle.get_mut(key).and_then(Vec::pop)),
-            }
+            // Not the one that was just used, if there is another: it is the least likely to be closed by now.
+            let other = idle.iter().find(|(other, connections)| *other != key && !connections.is_empty());
+            let victim = other.map_or(key, |(other, _)| other).clone();
+            idle.get_mut(&victim).and_then(Vec::pop);
         }
     }
 

@@ -24,6 +24,7 @@ use super::instances::{Asked, Instances};
 use super::listener::{self, Listener, Socket};
 use super::log_budget::LogBudget;
 use super::vip::Rung;
+use super::warmth;
 use crate::policy::PolicyId;
 use crate::policy::wasm::{Inputs, Instance};
 use crate::release::{Current, Ground};
@@ -157,6 +158,7 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
             order = orders.recv() => order,
             _ = housekeeping.tick() => {
                 worker.connector.close_idle();
+                warmth::keep_warm(&worker);
                 continue;
             }
         };

@@ -30,8 +30,15 @@ fn the_table_has_every_key_that_the_host_knows() {
         "vips.NAME",
         "vips.NAME.request_headers",
         "vips.NAME.response_headers",
+        "vips.NAME.mirror",
         "pools.NAME",
         "pools.NAME.tls",
+        "pools.NAME.sticky",
+        "pools.NAME.check",
+        "pools.NAME.breaker",
+        "pools.NAME.retries",
+        "pools.NAME.limits",
+        "pools.NAME.keep_alive",
         "policies.NAME",
     ];
     let known: BTreeSet<String> = tables
@@ -76,7 +83,8 @@ fn keys_of(text: &str) -> BTreeSet<String> {
                 let entries = named.into_iter().filter_map(|(_, entry)| entry.as_table().cloned()).flatten();
                 for (inner, value) in entries {
                     match (inner.as_str(), value) {
-                        ("request_headers" | "response_headers" | "tls", toml::Value::Table(innermost)) => {
+                        // A policy's configuration is one key, whatever is in it.
+                        (_, toml::Value::Table(innermost)) if key != "policies" => {
                             keys.extend(innermost.keys().map(|innermost| format!("{key}.NAME.{inner}.{innermost}")));
                         }
                         _ => {

@@ -183,3 +183,195 @@ fn text(value: Option<&Spanned<String>>) -> Option<String> {
 fn is_cookie_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::tests::{check, parse};
+    use crate::spec::PoolSpec;
+
+    use super::*;
+
+    const TIME: &str = "expected a time such as `250ms` or `30s`, up to a day, got";
+
+    fn pool(rest: &str) -> PoolSpec {
+        let text = format!("[pools.blue]\n{rest}");
+        parse(&text).unwrap_or_else(|error| panic!("{error}")).desired.pools["blue"].clone()
+    }
+
+    fn refuse(rest: &str, expected: &str) {
+        check(&format!("[pools.blue]\n{rest}"), &format!("/etc/x.toml:{expected}"));
+    }
+
+    /// A table of the pool with one key, which is wrong.
+    fn refuse_in(table: &str, key: &str, value: &str, expected: &str) {
+        refuse(
+            &format!("[pools.blue.{table}]\n{key} = {value}"),
+            &format!("3: pools.blue.{table}.{key}: {expected} {}", value.trim_matches(['\'', '[', ']'])),
+        );
+    }
+
+    #[test]
+    fn a_pool_that_says_no_more_has_the_defaults() {
+        assert_eq!(pool(""), PoolSpec::default());
+        let tables = "[pools.blue.breaker]\n[pools.blue.retries]\n[pools.blue.limits]\n[pools.blue.keep_alive]";
+        assert_eq!(pool(tables), PoolSpec::default());
+    }
+
+    #[test]
+    fn a_pool_says_who_gets_a_request() {
+        let balance = pool(
+            "balance = 'least-requests'\nkey = 'header:X-User'\nsticky = { cookie = 'm', max_age = '1h' }\nslow_start = '30s'\npanic_below = 0\ndrain_limit = '1m'",
+        )
+        .balance;
+        let expected = BalanceSpec {
+            by: Balance::LeastRequests,
+            key: Some(KeySpec::Header("x-user".into())),
+            sticky: Some(StickySpec { cookie: "m".into(), max_age: Some(Duration::from_secs(3600)) }),
+            slow_start: Duration::from_secs(30),
+            panic_below: 0,
+            drain_limit: Duration::from_secs(60),
+        };
+        assert_eq!(balance, expected);
+        // Names of cookies are not those of fields: their case counts.
+        assert_eq!(pool("key = 'cookie:Uid'").balance.key, Some(KeySpec::Cookie("Uid".into())));
+        assert_eq!(pool("key = 'client-address'").balance.key, Some(KeySpec::ClientAddress));
+    }
+
+    #[test]
+    fn a_balance_that_cannot_be_is_refused() {
+        refuse("balance = 'random'", "2: pools.blue.balance: expected `round-robin` or `least-requests`, got `random`");
+        for key in
+            ["", "uid", "cookie", "cookie:", "cookie:a b", "header:", "header:a:b", "header:ä", "client-address:"]
+        {
+            refuse(
+                &format!("key = '{key}'"),
+                &format!("2: pools.blue.key: expected `header:NAME`, `cookie:NAME` or `client-address`, got `{key}`"),
+            );
+        }
+        refuse("slow_start = '0s'", &format!("2: pools.blue.slow_start: {TIME} `0s`"));
+        refuse("drain_limit = '2days'", &format!("2: pools.blue.drain_limit: {TIME} `2days`"));
+        refuse("panic_below = 101", "2: pools.blue.panic_below: expected 0 to 100, got 101");
+        for name in ["", "a=b", "a b", "a;b", "ä"] {
+            refuse(
+                &format!("[pools.blue.sticky]\ncookie = '{name}'"),
+                &format!("3: pools.blue.sticky.cookie: expected the name of a cookie such as `member`, got `{name}`"),
+            );
+        }
+        refuse("[pools.blue.sticky]\nmax_age = '1h'", "2: missing field `cookie`");
+        refuse(
+            "[pools.blue.sticky]\ncookie = 'm'\nmax_age = 'long'",
+            &format!("4: pools.blue.sticky.max_age: {TIME} `long`"),
+        );
+    }
+
+    #[test]
+    fn a_check_is_of_one_of_three_kinds() {
+        let kind = |text: &str| pool(&format!("[pools.blue.check]\n{text}")).check.unwrap();
+        assert_eq!(kind("kind = 'tcp'"), CheckSpec::default());
+        assert_eq!(kind("kind = 'http'").kind, CheckKind::Http(HttpCheck::default()));
+        assert_eq!(kind("kind = 'grpc'\nservice = 'a.B'").kind, CheckKind::Grpc { service: "a.B".into() });
+        let http = kind(
+            "kind = 'http'\npath = '/up?deep'\nhost = 'app.example:81'\nmethod = 'HEAD'\nstatuses = '200, 204'\ninterval = '1s'\nsettle_interval = '100ms'\ntimeout = '50ms'\nrise = 1\nfall = 4\nport = 81",
+        );
+        assert_eq!((http.rise.get(), http.fall.get(), http.port.unwrap().get()), (1, 4, 81));
+        assert_eq!([http.interval, http.settle_interval, http.timeout].map(|time| time.as_millis()), [1000, 100, 50]);
+        let CheckKind::Http(http) = http.kind else { panic!("expected a check by HTTP") };
+        assert_eq!(
+            (&*http.path, http.host.as_deref(), http.method),
+            ("/up?deep", Some("app.example:81"), CheckMethod::Head)
+        );
+    }
+
+    #[test]
+    fn a_check_that_cannot_be_is_refused() {
+        let refuse = |rest: &str, expected: &str| refuse(&format!("[pools.blue.check]\n{rest}"), expected);
+        refuse("interval = '1s'", "2: missing field `kind`");
+        refuse("kind = 'ping'", "3: pools.blue.check.kind: expected `http`, `tcp` or `grpc`, got `ping`");
+        for key in ["path = '/'", "host = 'a'", "method = 'GET'", "statuses = '200'", "body = 'ok'"] {
+            for kind in ["tcp", "grpc"] {
+                refuse(
+                    &format!("kind = '{kind}'\n{key}"),
+                    "4: pools.blue.check: has what only a check of kind `http` can have",
+                );
+            }
+        }
+        refuse("kind = 'http'\nservice = 'a'", "4: pools.blue.check.service: is for checks of kind `grpc` only");
+        let http = |key: &str, expected: &str| refuse(&format!("kind = 'http'\n{key}"), expected);
+        http(
+            "path = 'up'",
+            "4: pools.blue.check.path: expected a path such as `/healthz`, of visible ASCII up to 1024 bytes, got `up`",
+        );
+        http(
+            "host = 'a b'",
+            "4: pools.blue.check.host: expected a host such as `app.example` or `app.example:8080`, got `a b`",
+        );
+        http("method = 'POST'", "4: pools.blue.check.method: expected `GET` or `HEAD`, got `POST`");
+        http(
+            "statuses = '199'",
+            "4: pools.blue.check.statuses: expected statuses from 200 to 599, such as `200-299, 304`, got `199`",
+        );
+        http("body = ''", "4: pools.blue.check.body: expected 1 to 1024 bytes of text to look for, got 0");
+        http(
+            "body = 'ok'\nmethod = 'HEAD'",
+            "4: pools.blue.check.body: expected `GET` beside a text to look for, got `HEAD`, which has no body",
+        );
+        for key in ["interval", "settle_interval", "timeout"] {
+            http(&format!("{key} = '0s'"), &format!("4: pools.blue.check.{key}: {TIME} `0s`"));
+        }
+        http("rise = 0", "4: pools.blue.check.rise: expected 1 to 100, got 0");
+        http("fall = 101", "4: pools.blue.check.fall: expected 1 to 100, got 101");
+        http("port = 0", "4: pools.blue.check.port: expected 1 to 65535, got 0");
+    }
+
+    #[test]
+    fn a_pool_says_what_it_bears() {
+        let pool = pool(
+            "[pools.blue.breaker]\nfailures = 0\nfailure_percent = 100\nslow_factor = 3\nrest = '1s'\nshare_max = 100\n[pools.blue.retries]\ntries_max = 1\nstatuses = []\nbudget = 0\n[pools.blue.limits]\nrequests_max = 1\nmember_requests_max = 2\nmember_connections_max = 3\nqueue_max = 0\nqueue_timeout = '1ms'\n[pools.blue.keep_alive]\nidle_max = 0\nidle_timeout = '1s'\nage_max = '1m'",
+        );
+        let second = Duration::from_secs(1);
+        let breaker = BreakerSpec { failures: 0, failure_percent: 100, slow_factor: 3, rest: second, share_max: 100 };
+        assert_eq!(pool.breaker, breaker);
+        assert_eq!(pool.retries, RetriesSpec { tries_max: 1, statuses: vec![], budget: 0 });
+        let limits = PoolLimits {
+            requests_max: Some(1),
+            member_requests_max: Some(2),
+            member_connections_max: Some(3),
+            queue_max: 0,
+            queue_timeout: Duration::from_millis(1),
+        };
+        assert_eq!(pool.limits, limits);
+        let keep_alive = KeepAliveSpec { idle_max: 0, idle_timeout: second, age_max: Some(second * 60) };
+        assert_eq!(pool.keep_alive, keep_alive);
+    }
+
+    #[test]
+    fn what_no_pool_can_bear_is_refused() {
+        for (key, max) in [("failures", 1000), ("failure_percent", 100), ("slow_factor", 1000), ("share_max", 100)] {
+            refuse_in("breaker", key, &(max + 1).to_string(), &format!("expected 0 to {max}, got"));
+        }
+        refuse("[pools.blue.breaker]\nrest = '0s'", &format!("3: pools.blue.breaker.rest: {TIME} `0s`"));
+        refuse_in("retries", "tries_max", "0", "expected 1 to 10, got");
+        refuse_in("retries", "tries_max", "11", "expected 1 to 10, got");
+        refuse_in("retries", "statuses", "[399]", "expected 400 to 599, got");
+        refuse_in("retries", "statuses", "[600]", "expected 400 to 599, got");
+        refuse_in("retries", "budget", "101", "expected 0 to 100, got");
+        for key in ["requests_max", "member_requests_max", "member_connections_max"] {
+            refuse_in("limits", key, "0", "expected 1 to 1000000, got");
+            refuse_in("limits", key, "1000001", "expected 1 to 1000000, got");
+        }
+        refuse_in("limits", "queue_max", "1000001", "expected 0 to 1000000, got");
+        refuse(
+            "[pools.blue.limits]\nqueue_timeout = '0s'",
+            &format!("3: pools.blue.limits.queue_timeout: {TIME} `0s`"),
+        );
+        refuse_in("keep_alive", "idle_max", "10001", "expected 0 to 10000, got");
+        for key in ["idle_timeout", "age_max"] {
+            refuse(
+                &format!("[pools.blue.keep_alive]\n{key} = '-1s'"),
+                &format!("3: pools.blue.keep_alive.{key}: {TIME} `-1s`"),
+            );
+        }
+    }
+}

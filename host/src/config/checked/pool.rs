@@ -152,6 +152,50 @@ mod tests {
     }
 
     #[test]
+    fn a_member_may_say_more_than_where_it_is() {
+        let config = parse(&pool(
+            "members_file = 'more'\nmembers = ['APP.internal:80', { at = 'srv:_http._tcp.App.internal', weight = 1000 }, { at = '[::1]:80', zone = 'a', drain = true }]\nbetween_bytes_timeout = '1s'\nwhole_timeout = '2s'",
+        ));
+        let pool = &config.unwrap().desired.pools["blue"];
+        let at = |text: &str| MemberSpec::at(text.parse().unwrap());
+        let expected = [
+            at("app.internal:80"),
+            MemberSpec { weight: 1000, ..at("srv:_http._tcp.app.internal") },
+            MemberSpec { zone: Some("a".into()), drain: true, ..at("[::1]:80") },
+        ];
+        assert_eq!(pool.members, expected);
+        assert_eq!(pool.members_file.as_deref(), Some(std::path::Path::new("/etc/more")));
+        assert_eq!((pool.between_bytes_timeout.as_secs(), pool.whole_timeout.unwrap().as_secs()), (1, 2));
+    }
+
+    #[test]
+    fn a_member_that_cannot_be_is_refused() {
+        let member = |member: &str, expected: &str| {
+            check(&pool(&format!("members = [{member}]")), &format!("/etc/x.toml:2: {expected}"));
+        };
+        let at = "expected an IP address and port such as `127.0.0.1:8080`, a host name and port such as `app.internal:8080`, `srv:` and a service such as `_http._tcp.app.internal`, or `unix:` and an absolute path";
+        for text in ["app", "app:0", "10.0.0.256:80", "srv:", "unix:run/x", ":80"] {
+            member(&format!("'{text}'"), &format!("pools.blue.members: {at}, got `{text}`"));
+            member(&format!("{{ at = '{text}' }}"), &format!("pools.blue.members: {at}, got `{text}`"));
+        }
+        member("80", "invalid type: integer `80`, expected a text or a table with `at`");
+        member("{ weight = 2 }", "missing field `at`");
+        member(
+            "{ at = '[::1]:80', port = 1 }",
+            "unknown field `port`, expected one of `at`, `weight`, `zone`, `drain`",
+        );
+        for weight in ["0", "1001"] {
+            member(
+                &format!("{{ at = '[::1]:80', weight = {weight} }}"),
+                &format!("pools.blue.members.weight: expected 1 to 1000, got {weight}"),
+            );
+        }
+        member("{ at = '[::1]:80', zone = 'a b' }", &format!("pools.blue.members.zone: {NAME_RULE}"));
+        member("'[::1]:80', { at = '[0::1]:80', weight = 2 }", "pools.blue.members: `[::1]:80` is there twice");
+        member("'app.internal:80', 'APP.internal:80'", "pools.blue.members: `app.internal:80` is there twice");
+    }
+
+    #[test]
     fn members_with_addresses_need_no_name() {
         let config = parse(&pool("members = ['10.0.0.1:443']\ntls = { ca = 'ca.pem' }"));
         let tls = MemberTlsSpec { ca: "/etc/ca.pem".into(), server_name: None, certificate: None };
@@ -208,6 +252,23 @@ mod tests {
         check(
             &pool("members = []\nproxy_protocol = 'v3'"),
             "/etc/x.toml:3: pools.blue.proxy_protocol: expected `v1` or `v2`, got `v3`",
+        );
+        for timeout in ["response_timeout", "between_bytes_timeout", "whole_timeout"] {
+            check(
+                &pool(&format!("{timeout} = '25h'")),
+                &format!(
+                    "/etc/x.toml:2: pools.blue.{timeout}: expected a time such as `250ms` or `30s`, up to a day, got `25h`"
+                ),
+            );
+        }
+        check(&pool("members_file = ''"), "/etc/x.toml:2: pools.blue.members_file: expected a path, got none");
+        check(
+            &pool("members_file = 'm'\ntls = { ca = 'ca.pem' }"),
+            "/etc/x.toml:3: pools.blue.tls: needs `server_name`: `members_file` may name members without an IP address",
+        );
+        check(
+            &pool("members = ['app.internal:80']\ntls = { ca = 'ca.pem' }"),
+            "/etc/x.toml:3: pools.blue.tls: needs `server_name`: `app.internal:80` has no address to check certificates by",
         );
         check("[pools.'b lue']\nmembers = []", &format!("/etc/x.toml:1: pools.b lue: {NAME_RULE}"));
     }

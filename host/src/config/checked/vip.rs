@@ -244,6 +244,51 @@ mod tests {
     }
 
     #[test]
+    fn a_vip_has_times_and_a_mirror_of_its_own() {
+        let spec = vip(
+            "listen = 'front'\nconnect_timeout = '1s'\nresponse_timeout = '2s'\nbetween_bytes_timeout = '3s'\nwhole_timeout = '4s'\npolicy_timeout_max = '5s'\nmirror = { pool = 'blue', percent = 5, requests_max = 1, body_max = '0KiB' }",
+        );
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let timeouts = VipTimeouts {
+            connect: seconds(1),
+            response: seconds(2),
+            between_bytes: seconds(3),
+            whole: seconds(4),
+            policy_max: Duration::from_secs(5),
+        };
+        assert_eq!(spec.timeouts, timeouts);
+        let mirror = MirrorSpec { pool: "blue".into(), percent: 5, requests_max: 1, body_bytes_max: 0 };
+        assert_eq!(spec.mirror, Some(mirror));
+        let least = vip("listen = 'front'\nmirror = { pool = 'blue' }").mirror;
+        assert_eq!(least, Some(MirrorSpec::to("blue".into())));
+    }
+
+    #[test]
+    fn a_time_or_mirror_that_cannot_be_is_refused() {
+        for key in
+            ["connect_timeout", "response_timeout", "between_bytes_timeout", "whole_timeout", "policy_timeout_max"]
+        {
+            refuse(
+                &format!("{key} = '0s'\nlisten = 'front'"),
+                &format!("{key}: expected a time such as `250ms` or `30s`, up to a day, got `0s`"),
+            );
+        }
+        let mirror = |rest: &str, expected: &str| {
+            refuse(&format!("mirror = {{ {rest} }}\nlisten = 'front'"), &format!("mirror.{expected}"));
+        };
+        mirror("pool = 'red'", "pool: pool `red` is not defined; there are: blue");
+        for percent in ["0", "101"] {
+            mirror(
+                &format!("pool = 'blue', percent = {percent}"),
+                &format!("percent: expected 1 to 100, got {percent}"),
+            );
+        }
+        mirror("pool = 'blue', requests_max = 0", "requests_max: expected 1 to 100000, got 0");
+        mirror("pool = 'blue', body_max = '17MiB'", "body_max: expected `0KiB` to `16MiB`, got `17MiB`");
+        check(&format!("{FRONT}mirror = {{ percent = 5 }}"), "/etc/x.toml:9: missing field `pool`");
+    }
+
+    #[test]
     fn a_redirect_is_to_443_or_another_port() {
         let port = |value: &str| vip(&format!("listen = 'front'\nredirect_to_https = {value}")).redirect_to_https;
         assert_eq!((port("true"), port("false"), port("8443")), (Some(443), None, Some(8443)));

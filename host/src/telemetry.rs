@@ -2,6 +2,8 @@
 //!
 //! Counts belong to the host and to names (a pool's, a vip's), not to a release: a switch does not reset them.
 
+pub mod histogram;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +20,13 @@ pub struct Count(AtomicU64);
 impl Count {
     /// One more.
     pub fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add_many(1);
+    }
+
+    /// So many more.
+    pub fn add_many(&self, more: u64) {
+        // Nobody else writes it: without the lock on the cache line that an atomic addition takes.
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
     }
 
     fn value(&self) -> u64 {

@@ -104,7 +104,8 @@ impl Release {
             .collect::<Result<_, ReleaseError>>()?;
         let rung = |policy: &Arc<Policy>| {
             let pools = policy.manifest.pools.iter().map(|name| pools.get(name.as_str()).cloned()).collect();
-            Rung { policy: policy.clone(), pools: Arc::new(RungPools(pools)) }
+            let counts = counts.policy(&policy.build.name);
+            Rung { policy: policy.clone(), pools: Arc::new(RungPools(pools)), counts }
         };
         let listeners = listeners(&spec, certificates)?;
         let ids: BTreeMap<&str, Arc<str>> =

@@ -1,5 +1,6 @@
 //! The configuration, checked: every value is one that can be used, every name is defined.
 
+mod telling;
 mod listener;
 mod pool;
 mod policy;
@@ -21,6 +22,8 @@ use super::{ConfigError, line_of};
 use crate::policy::validate::check_name;
 use crate::switch::change::Desired;
 use crate::switch::fail_back::FailBack;
+use crate::telemetry::access_log::AccessLogSpec;
+use crate::telemetry::traces::TracingSpec;
 
 /// Where the control API listens unless told otherwise.
 const CONTROL_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9876);
@@ -53,6 +56,10 @@ pub struct Config {
     pub control_listen: SocketAddr,
     /// When the host goes back by itself.
     pub fail_back: FailBack,
+    /// Where exchanges are written to, if anywhere.
+    pub access_log: Option<AccessLogSpec>,
+    /// Where traces are sent to, if anywhere.
+    pub tracing: Option<TracingSpec>,
     /// What it wants of a release.
     pub desired: Desired,
 }
@@ -93,6 +100,8 @@ pub(super) fn check(raw: Raw, text: &str, path: &Path) -> Result<Config, ConfigE
         drain: top.duration_or("drain", raw.drain.as_ref(), DRAIN)?,
         control_listen,
         fail_back,
+        access_log: raw.access_log.as_ref().map(|log| top.inner("access_log").access_log(log)).transpose()?,
+        tracing: raw.tracing.as_ref().map(|tracing| top.inner("tracing").tracing(tracing)).transpose()?,
         desired: Desired { listeners, vips, pools, policies },
     })
 }
@@ -176,7 +185,7 @@ mod tests {
         check("a = ", "/etc/x.toml:1: string values must be quoted, expected literal string");
         check(
             "\nsate = 'x'",
-            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `requests_max`, `drain`, `control`, `fail_back`, `listeners`, `pools`, `policies`, `vips`",
+            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `requests_max`, `drain`, `control`, `fail_back`, `access_log`, `tracing`, `listeners`, `pools`, `policies`, `vips`",
         );
         check("requests_max = 0", "/etc/x.toml:1: requests_max: expected 1 to 1000000, got 0");
         check("workers = 0", "/etc/x.toml:1: workers: expected 1 to 256, got 0");

@@ -20,6 +20,7 @@ use super::h1::member::Failure;
 use super::head::Head;
 use super::headers;
 use super::pool::{Candidates, Pool};
+use super::record::{Attempt, Record};
 use super::request_body::{ClientFault, RequestBody};
 use super::response::{Body, InUse};
 use super::worker::Worker;
@@ -35,17 +36,23 @@ const REUSES_MAX: usize = 4;
 /// Takes a request all the way: to a member and back, or to an answer of our own.
 ///
 /// What comes before the answer goes to `asker`. `alarm` is the client's, which has nothing else to wait for meanwhile.
+/// `record` hears what happens.
 pub async fn forward(
     worker: &Rc<Worker>,
     client: &Client,
     asker: &dyn Asker,
     alarm: &Alarm,
+    record: &Record<'_>,
     request: Request<RequestBody>,
 ) -> Response<Body> {
     let id = headers::believed_id(request.headers(), &client.peer).unwrap_or_else(|| worker.ids.next());
     let is_grpc = grpc::is_call(request.headers());
-    let line = Line { worker, client, asker, alarm, id: &id };
-    line.carry(request).await.unwrap_or_else(|error| error.respond(&id, worker, is_grpc))
+    record.named(&id);
+    let line = Line { worker, client, asker, alarm, record, id: &id };
+    line.carry(request).await.unwrap_or_else(|error| {
+        record.failed(&error);
+        error.respond(&id, worker, is_grpc)
+    })
 }
 
 /// What all steps of one request's way have in common.
@@ -54,18 +61,21 @@ struct Line<'a> {
     client: &'a Client,
     asker: &'a dyn Asker,
     alarm: &'a Alarm,
+    record: &'a Record<'a>,
     id: &'a ExchangeId,
 }
 
 impl Line<'_> {
     async fn carry(&self, request: Request<RequestBody>) -> Result<Response<Body>, Error> {
-        let Self { worker, client, .. } = *self;
+        let Self { worker, client, record, .. } = *self;
         let (parts, body) = request.into_parts();
         let mut head = Head::new(parts, client)?;
+        record.checked(&head);
         if head.method() == Method::TRACE && body.length() != Some(0) {
             return Err(Malformed::TraceContent.into());
         }
         if let Some(answer) = ends_here(&mut head)? {
+            record.answered_here();
             return Ok(answer);
         }
 
@@ -76,12 +86,14 @@ impl Line<'_> {
             let release = worker.current.pin();
             let vip = release.router.find(&client.listener.id, head.authority(), head.path()).ok_or(Error::NoVip)?;
             head.enter(&vip.name);
+            record.enters(vip, release.number);
             self.asker.limit(&vip.limits);
             if let (Some(port), Scheme::Http) = (vip.redirect_to_https, head.origin_scheme()) {
                 // Without a host, the path's first segment would be taken for one.
                 if head.host().is_empty() {
                     return Err(Malformed::HostMissing.into());
                 }
+                record.answered_here();
                 return Ok(redirect_to_https(&head, port));
             }
             if let (Some(max), Some(length)) = (vip.limits.request_body_bytes_max, body.length())
@@ -91,13 +103,14 @@ impl Line<'_> {
             }
             let flight = Flight::begin(&release.flights, vip, worker)?;
             let decision;
-            (head, decision) = decision::decide(worker, &release, vip, head);
+            (head, decision) = decision::decide(worker, record, &release, vip, head);
             (decision, flight, vip.clone())
         };
         let (pool, mut route) = match decision {
             Decision::Pool(pool, route) => (pool, route),
             Decision::Respond(respond) => {
                 tracing::debug!(exchange = %self.id, vip = head.vip(), reason = respond.reason, "answered by the policy");
+                record.answered_by_policy(respond.reason.as_deref());
                 let mut response = by_policy(respond, self.id);
                 vip.response_rules.apply(response.headers_mut());
                 return Ok(response);
@@ -109,13 +122,14 @@ impl Line<'_> {
             let (pool, reason) = (&*pool.name, &route.reason);
             tracing::debug!(exchange = %self.id, vip = head.vip(), pool, reason, "decided");
         }
+        record.goes_to(&pool.name, route.as_ref().and_then(|route| route.reason.as_deref()));
         pool.counts.request(worker.id);
         headers::to_member(&mut head, client, self.id, &vip.request_rules, route.as_deref_mut());
         let key = route.as_ref().and_then(|route| route.affinity.as_deref());
         let members = pool.candidates(worker.id, key);
         let keeps_trailers = head.takes_trailers();
         let upgrade = head.upgrade().cloned();
-        let sent = self.send(&pool, members, &head.into_parts(), body).await;
+        let sent = self.send(&pool, members, &mut head.into_parts(), body).await;
         let Sent { mut response, exchange, key, member } = sent.inspect_err(|error| {
             if error.is_of_member() {
                 pool.counts.error(worker.id);
@@ -133,7 +147,7 @@ impl Line<'_> {
         &self,
         pool: &Pool,
         members: Candidates<'_>,
-        parts: &Parts,
+        parts: &mut Parts,
         mut body: RequestBody,
     ) -> Result<Sent, Error> {
         let connector = &self.worker.connector;
@@ -145,7 +159,8 @@ impl Line<'_> {
             // not sent is sent again, and what can be repeated without harm is repeated, until a connection is new.
             for _ in 0..REUSES_MAX {
                 let Some(connection) = connector.reuse(&key, pool.transport.protocol) else { break };
-                match self.send_on(connection, parts, body, pool, &member).await {
+                let attempt = self.record.tries(&pool.counts, &member.0);
+                match self.send_on(connection, parts, body, pool, &member, attempt).await {
                     Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member }),
                     Err(Unsent { failure, body: Some(spare), seen }) if may_repeat(&failure, parts, seen) => {
                         body = spare
@@ -153,16 +168,24 @@ impl Line<'_> {
                     Err(unsent) => return Err(failed(&member, unsent.failure)),
                 }
             }
+            let attempt = self.record.tries(&pool.counts, &member.0);
             match Box::pin(connector.open(&key, &pool.transport, self.client, pool.connect_timeout)).await {
-                Ok(connection) => match self.send_on(connection, parts, body, pool, &member).await {
-                    Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member }),
-                    Err(Unsent { failure, body: Some(spare), seen: false }) if is_of_connection(&failure) => {
-                        body = spare;
-                        error = Some(failed(&member, failure));
+                Ok(connection) => {
+                    attempt.connected();
+                    match self.send_on(connection, parts, body, pool, &member, attempt).await {
+                        Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member }),
+                        Err(Unsent { failure, body: Some(spare), seen: false }) if is_of_connection(&failure) => {
+                            body = spare;
+                            error = Some(failed(&member, failure));
+                        }
+                        Err(unsent) => return Err(failed(&member, unsent.failure)),
                     }
-                    Err(unsent) => return Err(failed(&member, unsent.failure)),
-                },
-                Err(cause) => error = Some(failed(&member, Error::Connect(key.address, cause))),
+                }
+                Err(cause) => {
+                    let failure = failed(&member, Error::Connect(key.address, cause));
+                    attempt.failed(&failure);
+                    error = Some(failure);
+                }
             }
         }
         Err(error.unwrap_or_else(|| Error::NoMember(pool.name.to_string())))
@@ -171,16 +194,19 @@ impl Line<'_> {
     async fn send_on(
         &self,
         connection: MemberConnection,
-        parts: &Parts,
+        parts: &mut Parts,
         body: RequestBody,
         pool: &Pool,
         member: &InUse,
+        attempt: Attempt<'_>,
     ) -> Result<(Response<()>, MemberExchange), Unsent> {
         let address = || member.0.address.clone();
+        attempt.sign(&mut parts.headers);
         let mut exchange = match connection.begin(parts, body) {
             Ok(exchange) => exchange,
             Err((fault, body)) => {
                 let failure = Error::Member(address(), fault);
+                attempt.failed(&failure);
                 return Err(Unsent { failure, body: Some(body), seen: false });
             }
         };
@@ -203,8 +229,12 @@ impl Line<'_> {
             Poll::Pending
         });
         match answer.await {
-            Ok(response) => Ok((response, exchange)),
+            Ok(response) => {
+                attempt.answered(response.status());
+                Ok((response, exchange))
+            }
             Err(failure) => {
+                attempt.failed(&failure);
                 let (body, seen) = exchange.into_unsent();
                 Err(Unsent { failure, body, seen })
             }

@@ -13,6 +13,7 @@ use super::exchange::Flight;
 use super::h1::member::Failure;
 use super::member::Member;
 use super::worker::Worker;
+use crate::telemetry::told::Ended;
 
 /// An answer's content: our own few bytes, or a member's stream.
 pub enum Body {
@@ -36,9 +37,9 @@ pub struct MemberBody {
     _flight: Flight,
 }
 
-/// The rest of the answer cannot be had: what the client has of it is not all.
+/// The rest of the answer cannot be had: what the client has of it is not all. Says what ended it.
 #[derive(Debug)]
-pub struct BrokeOff;
+pub struct BrokeOff(pub Ended);
 
 /// A member with one more request in flight, until dropped.
 pub struct InUse(pub Arc<Member>);
@@ -153,14 +154,16 @@ impl MemberBody {
             }
             Some(Err(failure)) => {
                 self.exchange = None;
-                if let Failure::Member(fault) = failure {
-                    self.use_of_member.0.fail();
-                    if let Some(left_out) = self.worker.log.spend() {
-                        let member = &self.use_of_member.0.address;
-                        tracing::warn!(%member, error = %fault, left_out, "a member's answer broke off");
-                    }
+                let fault = match failure {
+                    Failure::Client(fault) => return Poll::Ready(Some(Err(BrokeOff(fault.ended())))),
+                    Failure::Member(fault) => fault,
+                };
+                self.use_of_member.0.fail();
+                if let Some(left_out) = self.worker.log.spend() {
+                    let member = &self.use_of_member.0.address;
+                    tracing::warn!(%member, error = %fault, left_out, "a member's answer broke off");
                 }
-                Poll::Ready(Some(Err(BrokeOff)))
+                Poll::Ready(Some(Err(BrokeOff(Ended::MemberBroke))))
             }
         }
     }

@@ -7,7 +7,7 @@ use super::pool::Pool;
 use crate::policy::Policy;
 use crate::policy::wasm::instance::Loads;
 use crate::spec::VipLimits;
-use crate::telemetry::VipCounts;
+use crate::telemetry::{PolicyCounts, VipCounts};
 
 /// A virtual server.
 pub struct Vip {
@@ -51,6 +51,8 @@ pub struct Rung {
     pub policy: Arc<Policy>,
     /// Its manifest's pools in this release. An earlier release's policy may name some that are gone.
     pub pools: Arc<RungPools>,
+    /// How it decides, over all builds of that name.
+    pub counts: Arc<PolicyCounts>,
 }
 
 /// Pools by their position in a manifest.

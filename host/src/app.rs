@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
@@ -26,6 +27,10 @@ use crate::switch::change::{Change, Desired};
 use crate::switch::fail_back::{self, FALLS_WAITING_MAX};
 use crate::switch::receipt::Origin;
 use crate::switch::{Refusal, Switch};
+use crate::telemetry::Telling;
+use crate::telemetry::access_log::{self, Reopen};
+use crate::telemetry::told::Teller;
+use crate::telemetry::traces::{self, Tracer};
 
 /// A running host.
 pub struct App {
@@ -37,6 +42,7 @@ pub struct App {
     drain: watch::Sender<bool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     doors_left: oneshot::Receiver<()>,
+    told: AllTold,
 }
 
 /// Why a host does not start.
@@ -54,6 +60,9 @@ pub enum StartError {
     /// A thread cannot be started.
     #[error("cannot start a thread")]
     Worker(#[source] std::io::Error),
+    /// The access log.
+    #[error("cannot open the access log")]
+    AccessLog(#[source] std::io::Error),
     /// The policy folder.
     #[error("cannot watch {0}")]
     Watch(PathBuf, #[source] notify::Error),
@@ -84,6 +93,7 @@ impl App {
         let (ground, news) = Ground::new(config.workers, requests_max, config.zone.as_deref(), sticky_key);
         let ground = Arc::new(ground);
 
+        let (teller, told, reopen) = tellers(&config, ground.counts.telling.clone()).await?;
         // Workers start with a release of nothing, and without a listener: nobody can ask yet.
         let nothing = Release::new(0, Arc::new(Spec::default()), BTreeMap::new(), &BTreeMap::new(), &ground);
         let current = Arc::new(Current::new(Arc::new(nothing.expect("no vips do not overlap"))));
@@ -91,7 +101,7 @@ impl App {
         let (drain, draining) = watch::channel(false);
         let (keeper, handle) = Keeper::new(ground.clone(), news, config.names.clone());
         keep_pools(keeper, draining.clone()).map_err(StartError::Worker)?;
-        let shared = Shared { current: current.clone(), ground: ground.clone(), falls };
+        let shared = Shared { current: current.clone(), ground: ground.clone(), falls, teller };
         let workers: Vec<Handle> = (0..config.workers)
             .map(|id| Worker::start(id, shared.clone()))
             .collect::<Result<_, _>>()
@@ -126,8 +136,9 @@ impl App {
             tokio::spawn(async move { listening.keep_listening().await }),
             tokio::spawn(keep_journal(switch.clone())),
             tokio::spawn(certificates.keep_fresh()),
+            tokio::spawn(reopen),
         ];
-        Ok(Self { switch, control, config, drain, tasks, doors_left })
+        Ok(Self { switch, control, config, drain, tasks, doors_left, told })
     }
 
     /// The IP address and port a vip is reached at, at the first of its listeners.
@@ -143,7 +154,7 @@ impl App {
     /// Leaves: takes no more connections and no more changes, lets requests in flight end, up to the drain limit.
     /// Answers whether all of them did.
     pub async fn leave(self) -> bool {
-        let Self { switch, config, drain, tasks, doors_left, .. } = self;
+        let Self { switch, config, drain, tasks, doors_left, told, .. } = self;
         let _ = drain.send(true);
         // They hold the switch, and with it the state folder, which another host may be waiting for.
         for task in tasks {
@@ -154,12 +165,58 @@ impl App {
         let all_left = tokio::time::timeout(config.drain, switch.dismiss()).await.is_ok();
         let _ = tokio::time::timeout(LAST_WRITE, switch.journal.catch_up()).await;
         let _ = std::fs::remove_file(switch.store.socket_path());
+        // Workers that have ended hand nothing over any more.
+        let _ = tokio::time::timeout(LAST_TOLD, told.written).await;
+        let _ = tokio::time::timeout(LAST_TOLD, told.exported).await;
         all_left
     }
 }
 
 /// How long to wait, at the end, for the journal's last writes.
 const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// How long to wait, at the end, for the last lines of the access log, and then for the last spans.
+const LAST_TOLD: Duration = Duration::from_secs(2);
+
+/// Those who tell of exchanges, until they have told of the last one.
+struct AllTold {
+    written: oneshot::Receiver<()>,
+    exported: oneshot::Receiver<()>,
+}
+
+/// Starts the access log's writer and the exporter of traces, as far as they are wanted. What comes back third opens the
+/// log anew, at each signal.
+async fn tellers(
+    config: &Config,
+    telling: Arc<Telling>,
+) -> Result<(Teller, AllTold, impl Future<Output = ()> + use<>), StartError> {
+    let mut teller = Teller { telling: telling.clone(), ..Teller::default() };
+    // Without a log as well: the signal would end the host.
+    let signals = signal(SignalKind::user_defined1()).map_err(StartError::AccessLog)?;
+    let (mut written, exported, mut reopen) = (oneshot::channel().1, oneshot::channel(), None);
+    if let Some(spec) = config.access_log.clone() {
+        let log = access_log::start(spec, telling.clone()).await.map_err(StartError::AccessLog)?;
+        (teller.log, written, reopen) = (Some(log.lines), log.written, Some(log.reopen));
+    }
+    let (done, exported) = exported;
+    if let Some(spec) = config.tracing.clone() {
+        let (spans, recorded) = mpsc::channel(traces::WAITING_MAX);
+        teller.tracer = Some(Tracer::new(spans, spec.sample));
+        tokio::spawn(async move {
+            traces::export::run(spec.collector, recorded, telling).await;
+            let _ = done.send(());
+        });
+    }
+    Ok((teller, AllTold { written, exported }, reopen_at(signals, reopen)))
+}
+
+async fn reopen_at(mut signals: Signal, log: Option<Reopen>) {
+    while signals.recv().await.is_some() {
+        if let Some(log) = &log {
+            log.reopen();
+        }
+    }
+}
 
 /// Watches the doors on a thread of its own until the host leaves: a disk that hangs there must not hold up the control
 /// API, and `back` with it.

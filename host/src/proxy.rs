@@ -11,6 +11,8 @@ pub mod h1;
 pub mod h2;
 pub mod exchange;
 pub mod forward;
+pub mod record;
+pub mod trace_context;
 pub mod answered_here;
 pub mod head;
 pub mod router;

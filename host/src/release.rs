@@ -151,7 +151,8 @@ impl Release {
             let pools = policy.manifest.pools.iter().map(|name| pools.get(name.as_str()).cloned()).collect();
             let pools = RungPools(pools);
             pools.0.iter().flatten().for_each(|pool| pool.expect_keys());
-            Rung { policy: policy.clone(), pools: Arc::new(pools) }
+            let counts = ground.counts.policy(&policy.build.name);
+            Rung { policy: policy.clone(), pools: Arc::new(pools), counts }
         };
         let listeners = listeners(&spec, certificates)?;
         let ids: BTreeMap<&str, Arc<str>> =

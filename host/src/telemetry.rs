@@ -1,13 +1,23 @@
 //! What is counted while traffic flows: by each worker in its own slot, added up by whoever reads.
 //!
-//! Counts belong to the host and to names (a pool's, a vip's), not to a release: a switch does not reset them.
+//! Counts belong to the host and to names (a pool's, a vip's, a policy's), not to a release: a switch does not reset them.
+//! What is told of each exchange by itself is in [`told`], and goes to the [`access_log`] and the [`traces`].
+
+pub mod histogram;
+pub mod told;
+pub mod access_log;
+pub mod traces;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use self::histogram::{Histogram, HistogramTotals};
+use self::told::{Came, Ended};
 use crate::proxy::gate::Gate;
 use crate::proxy::per_worker::PerWorker;
 
@@ -18,7 +28,13 @@ pub struct Count(AtomicU64);
 impl Count {
     /// One more.
     pub fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add_many(1);
+    }
+
+    /// So many more.
+    pub fn add_many(&self, more: u64) {
+        // Nobody else writes it: without the lock on the cache line that an atomic addition takes.
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
     }
 
     fn value(&self) -> u64 {
@@ -31,7 +47,12 @@ pub struct Counts {
     workers: usize,
     pools: Mutex<BTreeMap<Arc<str>, Arc<PoolCounts>>>,
     vips: Mutex<BTreeMap<Arc<str>, Arc<VipCounts>>>,
+    policies: Mutex<BTreeMap<Arc<str>, Arc<PolicyCounts>>>,
     gates: Mutex<BTreeMap<Arc<str>, Arc<Gate>>>,
+    /// Exchanges that entered no vip.
+    astray: VipCounts,
+    /// What was to be told of exchanges, and what became of it.
+    pub telling: Arc<Telling>,
     limits: PerWorker<[Count; Limit::ALL.len()]>,
     requests: PerWorker<AtomicU32>,
 }
@@ -129,6 +150,30 @@ struct PoolSlot {
     requests: Count,
     errors: Count,
     retries: Count,
+    tries: [Count; Came::ALL.len()],
+    connecting: Histogram,
+    first_byte: Histogram,
+}
+
+/// How one policy decided.
+pub struct PolicyCounts(PerWorker<Histogram>);
+
+/// What was to be told of exchanges and was not, or was. Written by the threads that tell, and by workers when they
+/// cannot hand over, which is rare.
+#[derive(Default)]
+pub struct Telling {
+    /// Lines that the access log has written.
+    pub lines: AtomicU64,
+    /// Lines for which the writer had no room.
+    pub lines_dropped: AtomicU64,
+    /// Lines that could not be written.
+    pub lines_failed: AtomicU64,
+    /// Spans that the collector took.
+    pub spans: AtomicU64,
+    /// Spans for which the exporter had no room.
+    pub spans_dropped: AtomicU64,
+    /// Spans that the collector did not take.
+    pub spans_failed: AtomicU64,
 }
 
 /// How one vip's requests were decided.
@@ -151,6 +196,26 @@ pub struct VipSlot {
     pub copies_left_out: Count,
     /// In flight now; counted where the vip has a limit.
     in_flight: AtomicU32,
+    statuses: [Count; STATUS_CLASSES.len()],
+    ended: [Count; Ended::ALL.len()],
+    received_bytes: Count,
+    sent_bytes: Count,
+    whole: Histogram,
+}
+
+/// Kinds of status, as metrics name them; the last one is of exchanges that ended before an answer.
+pub const STATUS_CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
+
+impl VipSlot {
+    /// An exchange has ended.
+    pub fn ended(&self, ended: Ended, status: Option<StatusCode>, time: Duration, received: u64, sent: u64) {
+        let class = status.map_or(STATUS_CLASSES.len(), |status| usize::from(status.as_u16() / 100)) - 1;
+        self.statuses[class.min(STATUS_CLASSES.len() - 1)].add();
+        self.ended[ended as usize].add();
+        self.received_bytes.add_many(received);
+        self.sent_bytes.add_many(sent);
+        self.whole.took(time);
+    }
 }
 
 /// A pool's counts, added up.
@@ -184,6 +249,32 @@ pub struct VipTotals {
     pub copies_left_out: u64,
 }
 
+/// How a pool's members were tried, added up.
+#[derive(Debug, Default)]
+pub struct PoolTries {
+    /// By what came of it, in the order of [`Came::ALL`].
+    pub came: [u64; Came::ALL.len()],
+    /// Times until a new connection was open.
+    pub connecting: HistogramTotals,
+    /// Times from sending a request to the first byte of its answer.
+    pub first_byte: HistogramTotals,
+}
+
+/// How exchanges of a vip ended, added up.
+#[derive(Debug, Default)]
+pub struct VipEnds {
+    /// By the kind of status, in the order of [`STATUS_CLASSES`].
+    pub statuses: [u64; STATUS_CLASSES.len()],
+    /// By what ended it, in the order of [`Ended::ALL`].
+    pub ended: [u64; Ended::ALL.len()],
+    /// Bytes of content from clients.
+    pub received_bytes: u64,
+    /// Bytes of content to clients.
+    pub sent_bytes: u64,
+    /// Times from the head to the end.
+    pub whole: HistogramTotals,
+}
+
 impl Counts {
     /// Nothing counted yet.
     pub fn new(workers: usize) -> Self {
@@ -191,6 +282,9 @@ impl Counts {
             workers,
             pools: Mutex::default(),
             vips: Mutex::default(),
+            policies: Mutex::default(),
+            astray: VipCounts::new(workers),
+            telling: Arc::default(),
             gates: Mutex::default(),
             limits: PerWorker::new(workers, |_| Default::default()),
             requests: PerWorker::new(workers, |_| AtomicU32::default()),
@@ -242,8 +336,30 @@ impl Counts {
 
     /// The counts of the vip of this name.
     pub fn vip(&self, name: &str) -> Arc<VipCounts> {
-        let make = || VipCounts(PerWorker::new(self.workers, |_| VipSlot::default()));
-        entry(&self.vips, name, make)
+        entry(&self.vips, name, || VipCounts::new(self.workers))
+    }
+
+    /// The counts of exchanges that entered no vip.
+    pub fn astray(&self) -> &VipCounts {
+        &self.astray
+    }
+
+    /// The counts of the policy of this name.
+    pub fn policy(&self, name: &str) -> Arc<PolicyCounts> {
+        let make = || PolicyCounts(PerWorker::new(self.workers, |_| Histogram::default()));
+        entry(&self.policies, name, make)
+    }
+}
+
+impl PolicyCounts {
+    /// A decision took so long.
+    pub fn decided(&self, worker: usize, time: Duration) {
+        self.0.of(worker).took(time);
+    }
+
+    /// How long decisions took, over all workers.
+    pub fn totals(&self) -> HistogramTotals {
+        HistogramTotals::of(self.0.iter())
     }
 }
 
@@ -261,6 +377,29 @@ impl PoolCounts {
     /// A request was given to the pool.
     pub fn request(&self, worker: usize) {
         self.0.of(worker).requests.add();
+    }
+
+    /// A member was tried; it answered after so long.
+    pub fn tried(&self, worker: usize, came: Came, first_byte: Option<Duration>) {
+        let slot = self.0.of(worker);
+        slot.tries[came as usize].add();
+        if let Some(time) = first_byte {
+            slot.first_byte.took(time);
+        }
+    }
+
+    /// A connection to a member was opened.
+    pub fn connected(&self, worker: usize, time: Duration) {
+        self.0.of(worker).connecting.took(time);
+    }
+
+    /// How members were tried, over all workers.
+    pub fn tries(&self) -> PoolTries {
+        PoolTries {
+            came: std::array::from_fn(|came| self.0.iter().map(|slot| slot.tries[came].value()).sum()),
+            connecting: HistogramTotals::of(self.0.iter().map(|slot| &slot.connecting)),
+            first_byte: HistogramTotals::of(self.0.iter().map(|slot| &slot.first_byte)),
+        }
     }
 
     /// No member answered it.
@@ -284,6 +423,22 @@ impl PoolCounts {
 }
 
 impl VipCounts {
+    fn new(workers: usize) -> Self {
+        Self(PerWorker::new(workers, |_| VipSlot::default()))
+    }
+
+    /// How exchanges ended, over all workers.
+    pub fn ends(&self) -> VipEnds {
+        let sum = |of: &dyn Fn(&VipSlot) -> u64| self.0.iter().map(of).sum();
+        VipEnds {
+            statuses: std::array::from_fn(|class| sum(&|slot| slot.statuses[class].value())),
+            ended: std::array::from_fn(|ended| sum(&|slot| slot.ended[ended].value())),
+            received_bytes: sum(&|slot| slot.received_bytes.value()),
+            sent_bytes: sum(&|slot| slot.sent_bytes.value()),
+            whole: HistogramTotals::of(self.0.iter().map(|slot| &slot.whole)),
+        }
+    }
+
     /// One more in flight.
     pub(crate) fn begin(&self, worker: usize) {
         self.0.of(worker).in_flight.fetch_add(1, Ordering::Relaxed);

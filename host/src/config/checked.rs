@@ -1,5 +1,6 @@
 //! The configuration, checked: every value is one that can be used, every name is defined.
 
+mod telling;
 mod listener;
 mod pool;
 mod balance;
@@ -25,6 +26,8 @@ use crate::proxy::finding::dns::resolver::Servers;
 use crate::proxy::keeper::Names;
 use crate::switch::change::Desired;
 use crate::switch::fail_back::FailBack;
+use crate::telemetry::access_log::AccessLogSpec;
+use crate::telemetry::traces::TracingSpec;
 
 /// Where the control API listens unless told otherwise.
 const CONTROL_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9876);
@@ -64,6 +67,10 @@ pub struct Config {
     pub names: Names,
     /// When the host goes back by itself.
     pub fail_back: FailBack,
+    /// Where exchanges are written to, if anywhere.
+    pub access_log: Option<AccessLogSpec>,
+    /// Where traces are sent to, if anywhere.
+    pub tracing: Option<TracingSpec>,
     /// What it wants of a release.
     pub desired: Desired,
 }
@@ -106,6 +113,8 @@ pub(super) fn check(raw: Raw, text: &str, path: &Path) -> Result<Config, ConfigE
         control_listen,
         names: top.inner("dns").names(&raw.dns)?,
         fail_back,
+        access_log: raw.access_log.as_ref().map(|log| top.inner("access_log").access_log(log)).transpose()?,
+        tracing: raw.tracing.as_ref().map(|tracing| top.inner("tracing").tracing(tracing)).transpose()?,
         desired: Desired { listeners, vips, pools, policies },
     })
 }
@@ -217,7 +226,7 @@ mod tests {
         check("a = ", "/etc/x.toml:1: string values must be quoted, expected literal string");
         check(
             "\nsate = 'x'",
-            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `zone`, `requests_max`, `drain`, `control`, `dns`, `fail_back`, `listeners`, `pools`, `policies`, `vips`",
+            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `zone`, `requests_max`, `drain`, `control`, `dns`, `fail_back`, `access_log`, `tracing`, `listeners`, `pools`, `policies`, `vips`",
         );
         check("requests_max = 0", "/etc/x.toml:1: requests_max: expected 1 to 1000000, got 0");
         check("zone = 'a b'", &format!("/etc/x.toml:1: zone: {NAME_RULE}"));

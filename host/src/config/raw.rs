@@ -33,6 +33,10 @@ pub struct Raw {
     /// When the host goes back by itself.
     #[serde(default)]
     pub fail_back: RawFailBack,
+    /// Where exchanges are written to.
+    pub access_log: Option<RawAccessLog>,
+    /// Where traces are sent to.
+    pub tracing: Option<RawTracing>,
     /// Listeners by name.
     #[serde(default)]
     pub listeners: BTreeMap<Spanned<String>, RawListener>,
@@ -75,6 +79,28 @@ pub struct RawFailBack {
     pub falls: Option<Spanned<usize>>,
     /// ...within this time.
     pub within: Option<Spanned<String>>,
+}
+
+/// `[access_log]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAccessLog {
+    /// A file.
+    pub file: Option<Spanned<String>>,
+    /// Or standard output.
+    pub stdout: Option<Spanned<bool>>,
+    /// `json`, `common`, `combined`, or a text with fields in it.
+    pub format: Option<Spanned<String>>,
+}
+
+/// `[tracing]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTracing {
+    /// The collector's address.
+    pub otlp: Spanned<String>,
+    /// The share of exchanges that are recorded.
+    pub sample: Option<Spanned<f64>>,
 }
 
 /// `[listeners.NAME]`

@@ -1,10 +1,13 @@
 //! Counts, in the text format that Prometheus reads (version 0.0.4).
 
 use std::fmt::{Display, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::release::Release;
 use crate::switch::Switch;
-use crate::telemetry::Limit;
+use crate::telemetry::histogram::HistogramTotals;
+use crate::telemetry::told::{Came, Ended};
+use crate::telemetry::{Counts, Limit, STATUS_CLASSES, Telling, VipCounts};
 
 /// What the format is called.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -37,6 +40,15 @@ pub fn text(switch: &Switch) -> String {
             page.sample("switchback_vip_fallen_total", &[("vip", &vip.name), ("by", by)], total);
         }
     }
+
+    ended(&mut page, &release, counts);
+    tried(&mut page, &release);
+    page.family("switchback_decision_seconds", "histogram", "How long a policy took to decide.");
+    for policy in release.policies.keys() {
+        let took = counts.policy(policy).totals();
+        page.histogram("switchback_decision_seconds", &[("policy", policy)], &took, [-22, 0]);
+    }
+    told(&mut page, &counts.telling);
 
     page.family("switchback_pool_requests_total", "counter", "Requests given to a pool.");
     for pool in release.pools.values() {
@@ -97,11 +109,92 @@ fn members(page: &mut Page, release: &Release) {
     }
 }
 
+/// How exchanges ended, by vip. Those that entered none have a name that no vip can have.
+fn ended(page: &mut Page, release: &Release, counts: &Counts) {
+    let of = |name, counts: &VipCounts| (name, counts.ends());
+    let vips: Vec<_> = release.vips.values().map(|vip| of(&*vip.name, &vip.counts)).collect();
+    let vips: Vec<_> = vips.into_iter().chain([of("-", counts.astray())]).collect();
+    page.family(
+        "switchback_exchange_seconds",
+        "histogram",
+        "From the end of a request's head to the end of its answer.",
+    );
+    for (vip, ends) in &vips {
+        page.histogram("switchback_exchange_seconds", &[("vip", vip)], &ends.whole, [-15, 10]);
+    }
+    page.family("switchback_answers_total", "counter", "Exchanges that ended, by the status that was answered.");
+    for (vip, ends) in &vips {
+        for (status, total) in STATUS_CLASSES.iter().zip(ends.statuses) {
+            page.sample("switchback_answers_total", &[("vip", vip), ("status", status)], total);
+        }
+    }
+    page.family("switchback_ended_total", "counter", "Exchanges, by what ended them, and whose fault that was.");
+    for (vip, ends) in &vips {
+        for (ended, total) in Ended::ALL.iter().zip(ends.ended) {
+            let labels = [("vip", *vip), ("ended", ended.name()), ("fault", ended.fault().name())];
+            page.sample("switchback_ended_total", &labels, total);
+        }
+    }
+    page.family("switchback_content_bytes_total", "counter", "Bytes of content from clients and to them.");
+    for (vip, ends) in &vips {
+        for (direction, total) in [("received", ends.received_bytes), ("sent", ends.sent_bytes)] {
+            page.sample("switchback_content_bytes_total", &[("vip", vip), ("direction", direction)], total);
+        }
+    }
+}
+
+/// How members were tried, by pool.
+fn tried(page: &mut Page, release: &Release) {
+    let pools: Vec<_> = release.pools.values().map(|pool| (&*pool.name, pool.counts.tries())).collect();
+    page.family("switchback_tries_total", "counter", "Tries of members, by what came of them.");
+    for (pool, tries) in &pools {
+        for (came, total) in Came::ALL.iter().zip(tries.came) {
+            page.sample("switchback_tries_total", &[("pool", pool), ("came", came.name())], total);
+        }
+    }
+    page.family("switchback_connect_seconds", "histogram", "How long it took to open a connection to a member.");
+    for (pool, tries) in &pools {
+        page.histogram("switchback_connect_seconds", &[("pool", pool)], &tries.connecting, [-16, 6]);
+    }
+    page.family("switchback_first_byte_seconds", "histogram", "From sending a request to its answer's head.");
+    for (pool, tries) in &pools {
+        page.histogram("switchback_first_byte_seconds", &[("pool", pool)], &tries.first_byte, [-16, 10]);
+    }
+}
+
+/// What became of what was to be told of exchanges.
+fn told(page: &mut Page, telling: &Telling) {
+    let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let lines = [("written", &telling.lines), ("dropped", &telling.lines_dropped), ("failed", &telling.lines_failed)];
+    page.family("switchback_access_log_lines_total", "counter", "Lines of the access log, by what became of them.");
+    for (became, count) in lines {
+        page.sample("switchback_access_log_lines_total", &[("became", became)], read(count));
+    }
+    let spans = [("exported", &telling.spans), ("dropped", &telling.spans_dropped), ("failed", &telling.spans_failed)];
+    page.family("switchback_spans_total", "counter", "Spans of traces, by what became of them.");
+    for (became, count) in spans {
+        page.sample("switchback_spans_total", &[("became", became)], read(count));
+    }
+}
+
 struct Page(String);
 
 impl Page {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// With boundaries from 2^`range[0]` to 2^`range[1]` seconds.
+    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], totals: &HistogramTotals, range: [i32; 2]) {
+        let [least, most] = range;
+        let labels: Vec<_> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        let labels = labels.join(",");
+        for (bound, sum) in totals.up_to(least, most) {
+            let _ = writeln!(self.0, "{name}_bucket{{{labels},le=\"{bound}\"}} {sum}");
+        }
+        let (count, sum) = (totals.count(), totals.sum().as_secs_f64());
+        let _ = writeln!(self.0, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
+        let _ = writeln!(self.0, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}");
     }
 
     /// Names of vips and pools hold nothing that would have to be escaped; see `check_name`.

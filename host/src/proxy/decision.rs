@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::head::Head;
 use super::instances::Asked;
 use super::pool::Pool;
+use super::record::Record;
 use super::vip::{Decider, Rung, Vip};
 use super::worker::Worker;
 use crate::policy::Fault;
@@ -23,19 +26,20 @@ pub enum Decision {
 }
 
 /// Decides one request. The head comes back, whatever happens.
-pub fn decide(worker: &Worker, release: &Release, vip: &Vip, head: Head) -> (Head, Decision) {
+pub fn decide(worker: &Worker, record: &Record<'_>, release: &Release, vip: &Vip, head: Head) -> (Head, Decision) {
     let counts = vip.counts.of(worker.id);
     counts.requests.add();
     let head = match &vip.decider {
         Decider::Pool(pool) => return (head, Decision::Pool(pool.clone(), None)),
         Decider::Policy { current, previous } => {
-            let (head, decision) = ask(worker, current, head, |fault| worker.report(release, vip, current, fault));
+            let (head, decision) =
+                ask(worker, record, current, head, |fault| worker.report(release, vip, current, fault));
             if let Some(decision) = decision {
                 return (head, decision);
             }
             let Some(previous) = previous else { return last_rungs(worker, vip, head) };
             // Only the current policy's faults are reported: the switch cannot go back from an earlier one.
-            let (head, decision) = ask(worker, previous, head, |_| {});
+            let (head, decision) = ask(worker, record, previous, head, |_| {});
             if let Some(decision) = decision {
                 counts.by_previous.add();
                 return (head, decision);
@@ -62,8 +66,18 @@ fn last_rungs(worker: &Worker, vip: &Vip, head: Head) -> (Head, Decision) {
 }
 
 /// Asks the policy of one rung; `None` where the next rung must answer.
-fn ask(worker: &Worker, rung: &Rung, head: Head, report: impl FnOnce(Fault)) -> (Head, Option<Decision>) {
+fn ask(
+    worker: &Worker,
+    record: &Record<'_>,
+    rung: &Rung,
+    head: Head,
+    report: impl FnOnce(Fault),
+) -> (Head, Option<Decision>) {
+    let began = Instant::now();
     let (head, asked) = worker.ask(rung, head);
+    let took = began.elapsed();
+    rung.counts.decided(worker.id, took);
+    record.decided(&rung.policy.build.name, began, took);
     let decision = match asked {
         // An earlier release's policy may choose a pool that this release has no more.
         Asked::Answer(Answer::Route(route)) => {

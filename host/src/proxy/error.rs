@@ -7,6 +7,7 @@ use hyper::{Response, StatusCode};
 
 use super::exchange::ExchangeId;
 use super::grpc;
+use super::h1::decoder::BadBody;
 use super::h1::framing::BadFraming;
 use super::h1::head::BadHead;
 use super::h1::member::MemberFault;
@@ -16,6 +17,7 @@ use super::response::Body;
 use super::worker::Worker;
 use crate::address::Address;
 use crate::telemetry::Limit;
+use crate::telemetry::told::{Came, Ended};
 
 /// Why a request was not served by a member.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +116,33 @@ impl Error {
         )
     }
 
+    /// What it ends an exchange as, and with it whose fault that is.
+    pub fn ended(&self) -> Ended {
+        match self {
+            Self::Malformed(Malformed::Slow) => Ended::ClientSlow,
+            Self::Malformed(Malformed::Head(BadHead::TooLong | BadHead::TargetTooLong)) => Ended::TooLarge,
+            Self::Malformed(_) => Ended::Malformed,
+            Self::Client(fault) => fault.ended(),
+            Self::NoVip => Ended::NoVip,
+            Self::Undecided(_) => Ended::Undecided,
+            Self::NoMember(_) => Ended::NoMember,
+            Self::Overload(_) | Self::VipOverload(..) | Self::QueueFull(..) | Self::QueueTimeout(_) => Ended::Overload,
+            Self::Connect(..) => Ended::MemberUnreached,
+            Self::ResponseTimeout(_) | Self::Silent(_) | Self::WholeTimeout(_) => Ended::MemberTimeout,
+            Self::Member(..) => Ended::MemberBroke,
+        }
+    }
+
+    /// What it says of a try of a member.
+    pub fn came(&self) -> Came {
+        match self {
+            Self::Connect(..) => Came::Unreached,
+            Self::ResponseTimeout(_) | Self::WholeTimeout(_) => Came::Late,
+            Self::Client(_) => Came::ClientFault,
+            _ => Came::Broke,
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(malformed) => malformed.status(),
@@ -200,6 +229,19 @@ impl Error {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+impl ClientFault {
+    /// What it ends an exchange as.
+    pub fn ended(&self) -> Ended {
+        match self {
+            // Its connection ended in the middle of its content.
+            Self::Gone | Self::Malformed(BadBody::Incomplete) => Ended::ClientGone,
+            Self::Malformed(_) => Ended::Malformed,
+            Self::Slow => Ended::ClientSlow,
+            Self::TooLarge(_) => Ended::TooLarge,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::grpc;
 use super::head::Head;
 use super::headers;
 use super::mirror;
+use super::record::Record;
 use super::request_body::{ClientFault, RequestBody};
 use super::response::Body;
 use super::tries::Aim;
@@ -23,17 +24,23 @@ use crate::policy::answer::Respond;
 /// Takes a request all the way: to a member and back, or to an answer of our own.
 ///
 /// What comes before the answer goes to `asker`. `alarm` is the client's, which has nothing else to wait for meanwhile.
+/// `record` hears what happens.
 pub async fn forward(
     worker: &Rc<Worker>,
     client: &Client,
     asker: &dyn Asker,
     alarm: &Alarm,
+    record: &Record<'_>,
     request: Request<RequestBody>,
 ) -> Response<Body> {
     let id = headers::believed_id(request.headers(), &client.peer).unwrap_or_else(|| worker.ids.next());
     let is_grpc = grpc::is_call(request.headers());
-    let line = Line { worker, client, asker, alarm, id: &id };
-    line.carry(request).await.unwrap_or_else(|error| error.respond(&id, worker, is_grpc))
+    record.named(&id);
+    let line = Line { worker, client, asker, alarm, record, id: &id };
+    line.carry(request).await.unwrap_or_else(|error| {
+        record.failed(&error);
+        error.respond(&id, worker, is_grpc)
+    })
 }
 
 /// What all steps of one request's way have in common.
@@ -42,18 +49,21 @@ pub(super) struct Line<'a> {
     pub(super) client: &'a Client,
     pub(super) asker: &'a dyn Asker,
     pub(super) alarm: &'a Alarm,
+    pub(super) record: &'a Record<'a>,
     pub(super) id: &'a ExchangeId,
 }
 
 impl Line<'_> {
     async fn carry(&self, request: Request<RequestBody>) -> Result<Response<Body>, Error> {
-        let Self { worker, client, .. } = *self;
+        let Self { worker, client, record, .. } = *self;
         let (parts, body) = request.into_parts();
         let mut head = Head::new(parts, client)?;
+        record.checked(&head);
         if head.method() == Method::TRACE && body.length() != Some(0) {
             return Err(Malformed::TraceContent.into());
         }
         if let Some(answer) = ends_here(&mut head)? {
+            record.answered_here();
             return Ok(answer);
         }
 
@@ -64,12 +74,14 @@ impl Line<'_> {
             let release = worker.current.pin();
             let vip = release.router.find(&client.listener.id, head.authority(), head.path()).ok_or(Error::NoVip)?;
             head.enter(&vip.name);
+            record.enters(vip, release.number);
             self.asker.limit(&vip.limits);
             if let (Some(port), Scheme::Http) = (vip.redirect_to_https, head.origin_scheme()) {
                 // Without a host, the path's first segment would be taken for one.
                 if head.host().is_empty() {
                     return Err(Malformed::HostMissing.into());
                 }
+                record.answered_here();
                 return Ok(redirect_to_https(&head, port));
             }
             if let (Some(max), Some(length)) = (vip.limits.request_body_bytes_max, body.length())
@@ -79,13 +91,14 @@ impl Line<'_> {
             }
             let flight = Flight::begin(&release.flights, vip, worker)?;
             let decision;
-            (head, decision) = decision::decide(worker, &release, vip, head);
+            (head, decision) = decision::decide(worker, record, &release, vip, head);
             (decision, flight, vip.clone())
         };
         let (pool, mut route) = match decision {
             Decision::Pool(pool, route) => (pool, route),
             Decision::Respond(respond) => {
                 tracing::debug!(exchange = %self.id, vip = head.vip(), reason = respond.reason, "answered by the policy");
+                record.answered_by_policy(respond.reason.as_deref());
                 let mut response = by_policy(respond, self.id);
                 vip.response_rules.apply(response.headers_mut());
                 return Ok(response);
@@ -97,15 +110,16 @@ impl Line<'_> {
             let (pool, reason) = (&*pool.name, &route.reason);
             tracing::debug!(exchange = %self.id, vip = head.vip(), pool, reason, "decided");
         }
+        record.goes_to(&pool.name, route.as_ref().and_then(|route| route.reason.as_deref()));
         pool.counts.request(worker.id);
         let aim = Aim::new(worker, &pool, &vip, &head, route.as_deref());
         headers::to_member(&mut head, client, self.id, &vip.request_rules, route.as_deref_mut());
         let scheme = head.origin_scheme();
         let keeps_trailers = head.takes_trailers();
         let upgrade = head.upgrade().cloned();
-        let parts = head.into_parts();
+        let mut parts = head.into_parts();
         let body = mirror::copy(worker, client, &vip, &parts, body);
-        let sent = self.send(&aim, &parts, body).await;
+        let sent = self.send(&aim, &mut parts, body).await;
         let mut sent = sent.inspect_err(|error| {
             if error.is_of_member() {
                 pool.counts.error(worker.id);

@@ -19,6 +19,7 @@ use super::exchange::{Asker, Client};
 use super::forward::Line;
 use super::per_worker::PerWorker;
 use super::pool::Pool;
+use super::record::Record;
 use super::request_body::{ClientFault, RequestBody};
 use super::response::Body;
 use super::tries::Aim;
@@ -133,7 +134,7 @@ impl Copy {
     /// Sends it, beside everything else.
     fn send(self, content: Bytes) {
         tokio::task::spawn_local(async move {
-            let Self { worker, client, vip, parts } = self;
+            let Self { worker, client, vip, mut parts } = self;
             let Some(mirror) = &vip.mirror else { return };
             let in_flight = mirror.in_flight.of(worker.id);
             in_flight.fetch_add(1, Ordering::Relaxed);
@@ -141,10 +142,12 @@ impl Copy {
             mirror.pool.counts.request(worker.id);
             let alarm = Alarm::after(mirror.pool.timeouts.connect);
             let id = worker.ids.next();
-            let line = Line { worker: &worker, client: &client, asker: &Nobody, alarm: &alarm, id: &id };
+            let record = Record::of_copy(&worker);
+            let line =
+                Line { worker: &worker, client: &client, asker: &Nobody, alarm: &alarm, record: &record, id: &id };
             let aim = Aim::of_copy(&mirror.pool);
             let body = if content.is_empty() { RequestBody::Empty } else { RequestBody::Kept(Some(content)) };
-            match line.send(&aim, &parts, body).await {
+            match line.send(&aim, &mut parts, body).await {
                 Ok(sent) => {
                     let limits = aim.limits(std::time::Duration::ZERO);
                     let is_switch = sent.response.status() == StatusCode::SWITCHING_PROTOCOLS;

@@ -19,6 +19,7 @@ use super::queue::Place;
 use super::tries::Sent;
 use super::worker::Worker;
 use crate::telemetry::Limit;
+use crate::telemetry::told::Ended;
 
 /// An answer's content: our own few bytes, or a member's stream.
 pub enum Body {
@@ -59,9 +60,9 @@ pub struct Limits {
     pub tunnel: Duration,
 }
 
-/// The rest of the answer cannot be had: what the client has of it is not all.
+/// The rest of the answer cannot be had: what the client has of it is not all. Says what ended it.
 #[derive(Debug)]
-pub struct BrokeOff;
+pub struct BrokeOff(pub Ended);
 
 impl Body {
     /// Content made here.
@@ -153,7 +154,7 @@ impl MemberBody {
                 return Poll::Pending;
             }
             let moved = exchange.moved();
-            return self.poll_silence(moved, cx).map(|()| Some(Err(BrokeOff)));
+            return self.poll_silence(moved, cx).map(|broke| Some(Err(broke)));
         };
         self.silent_since = None;
         match frame {
@@ -169,16 +170,19 @@ impl MemberBody {
             }
             Some(Err(failure)) => {
                 self.exchange = None;
-                if let Failure::Member(fault) = failure {
-                    self.blame(Error::Member(self.key.address.clone(), fault));
+                match failure {
+                    Failure::Client(fault) => Poll::Ready(Some(Err(BrokeOff(fault.ended())))),
+                    Failure::Member(fault) => {
+                        let error = Error::Member(self.key.address.clone(), fault);
+                        Poll::Ready(Some(Err(self.blame(&error))))
+                    }
                 }
-                Poll::Ready(Some(Err(BrokeOff)))
             }
         }
     }
 
     /// Ready once the member has been silent for too long, or the whole has taken too long.
-    fn poll_silence(&mut self, moved: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_silence(&mut self, moved: Instant, cx: &mut Context<'_>) -> Poll<BrokeOff> {
         let Limits { between_bytes, deadline: whole, .. } = self.limits;
         let since = *self.silent_since.get_or_insert_with(Instant::now);
         // While the member still takes the request, it may wait with its answer.
@@ -192,15 +196,17 @@ impl MemberBody {
         let limit = if is_whole { Limit::WholeTimeout } else { Limit::BetweenBytesTimeout };
         self.worker.ground.counts.limited(self.worker.id, limit);
         let address = self.key.address.clone();
-        self.blame(if is_whole { Error::WholeTimeout(address) } else { Error::Silent(address) });
-        Poll::Ready(())
+        let error = if is_whole { Error::WholeTimeout(address) } else { Error::Silent(address) };
+        Poll::Ready(self.blame(&error))
     }
 
-    fn blame(&self, error: Error) {
-        self.use_of_member.failed(&error);
+    /// It is the member's fault.
+    fn blame(&self, error: &Error) -> BrokeOff {
+        self.use_of_member.failed(error);
         if let Some(left_out) = self.worker.log.spend() {
             tracing::warn!(%error, left_out, "a member's answer broke off");
         }
+        BrokeOff(error.ended())
     }
 }
 

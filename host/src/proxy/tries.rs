@@ -25,6 +25,7 @@ use super::head::Head;
 use super::member::Member;
 use super::pool::{Choice, InUse, Pool};
 use super::queue::Place;
+use super::record::Attempt;
 use super::request_body::RequestBody;
 use super::response::Limits;
 use super::roster::Wanted;
@@ -161,7 +162,7 @@ impl Unsent {
 
 impl Line<'_> {
     /// Sends a request to a member of the pool, and to others where that one fails.
-    pub(super) async fn send(&self, aim: &Aim<'_>, parts: &Parts, mut body: RequestBody) -> Result<Sent, Error> {
+    pub(super) async fn send(&self, aim: &Aim<'_>, parts: &mut Parts, mut body: RequestBody) -> Result<Sent, Error> {
         let retries = &aim.pool.spec.retries;
         aim.pool.budget.deposit(time::nanos_since_start());
         let (mut member, mut place) = self.member(aim).await?;
@@ -251,7 +252,7 @@ impl Line<'_> {
         aim: &Aim<'_>,
         member: InUse,
         place: Option<Place>,
-        parts: &Parts,
+        parts: &mut Parts,
         mut body: RequestBody,
     ) -> Result<Sent, (Unsent, Option<Place>)> {
         let connector = &self.worker.connector;
@@ -261,7 +262,8 @@ impl Line<'_> {
         // sent is sent again, and what can be repeated without harm is repeated, until a connection is new.
         for _ in 0..REUSES_MAX {
             let Some(connection) = connector.reuse(&key, transport.protocol) else { break };
-            match self.send_on(connection, parts, body, aim, &member).await {
+            let attempt = self.record.tries(&aim.pool.counts, &member.member);
+            match self.send_on(connection, parts, body, aim, &member, attempt).await {
                 Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member, place }),
                 Err(unsent) if unsent.may_be_repeated(parts) && is_of_connection(&unsent.failure) => {
                     body = unsent.body.expect("it may be repeated");
@@ -276,12 +278,20 @@ impl Line<'_> {
             client: Some(self.client),
             timeout: aim.timeouts.connect,
         };
+        let attempt = self.record.tries(&aim.pool.counts, &member.member);
         let unsent = match Box::pin(connector.open(way)).await {
-            Ok(connection) => match self.send_on(connection, parts, body, aim, &member).await {
-                Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member, place }),
-                Err(unsent) => unsent,
-            },
-            Err(cause) => Unsent::new(Error::Connect(key.address, cause), Some(body), false),
+            Ok(connection) => {
+                attempt.connected();
+                match self.send_on(connection, parts, body, aim, &member, attempt).await {
+                    Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member, place }),
+                    Err(unsent) => unsent,
+                }
+            }
+            Err(cause) => {
+                let failure = Error::Connect(key.address, cause);
+                attempt.failed(&failure);
+                Unsent::new(failure, Some(body), false)
+            }
         };
         Err((member.blame(unsent), place))
     }
@@ -289,17 +299,23 @@ impl Line<'_> {
     async fn send_on(
         &self,
         connection: MemberConnection,
-        parts: &Parts,
+        parts: &mut Parts,
         body: RequestBody,
         aim: &Aim<'_>,
         member: &InUse,
+        attempt: Attempt<'_>,
     ) -> Result<(Response<()>, MemberExchange), Unsent> {
+        attempt.sign(&mut parts.headers);
         let address = || member.member.address.clone();
         let timeout = aim.timeouts.response;
         let began = Instant::now();
         let mut exchange = match connection.begin(parts, body) {
             Ok(exchange) => exchange,
-            Err((fault, body)) => return Err(Unsent::new(Error::Member(address(), fault), Some(body), false)),
+            Err((fault, body)) => {
+                let failure = Error::Member(address(), fault);
+                attempt.failed(&failure);
+                return Err(Unsent::new(failure, Some(body), false));
+            }
         };
         let in_time = |deadline: Instant| aim.deadline.map_or(deadline, |whole| whole.min(deadline));
         self.alarm.set(in_time(began + timeout));
@@ -323,9 +339,11 @@ impl Line<'_> {
         match answer.await {
             Ok(response) => {
                 member.answered(response.status(), began.elapsed());
+                attempt.answered(response.status());
                 Ok((response, exchange))
             }
             Err(failure) => {
+                attempt.failed(&failure);
                 let (body, seen) = exchange.into_unsent();
                 Err(Unsent::new(failure, body, seen))
             }

@@ -9,7 +9,7 @@ use crate::policy::Policy;
 use crate::policy::wasm::instance::Loads;
 use crate::spec::VipLimits;
 use crate::spec::vip::VipTimeouts;
-use crate::telemetry::VipCounts;
+use crate::telemetry::{PolicyCounts, VipCounts};
 
 /// A virtual server.
 pub struct Vip {
@@ -57,6 +57,8 @@ pub struct Rung {
     pub policy: Arc<Policy>,
     /// Its manifest's pools in this release. An earlier release's policy may name some that are gone.
     pub pools: Arc<RungPools>,
+    /// How it decides, over all builds of that name.
+    pub counts: Arc<PolicyCounts>,
 }
 
 /// Pools by their position in a manifest.

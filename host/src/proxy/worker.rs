@@ -29,6 +29,7 @@ use crate::policy::PolicyId;
 use crate::policy::wasm::{Inputs, Instance};
 use crate::release::{Current, Ground};
 use crate::switch::fail_back::Fall;
+use crate::telemetry::told::Teller;
 
 /// How often idle connections to members are looked through.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -49,6 +50,8 @@ pub struct Worker {
     pub falls: mpsc::Sender<Fall>,
     /// How often it writes to the log.
     pub log: LogBudget,
+    /// Where it hands over what is told of exchanges.
+    pub teller: Teller,
     instances: RefCell<Instances>,
     date: RefCell<Date>,
     seeds: Cell<u64>,
@@ -82,6 +85,8 @@ pub struct Shared {
     pub ground: Arc<Ground>,
     /// Where policies' failures are told.
     pub falls: mpsc::Sender<Fall>,
+    /// Where exchanges are told.
+    pub teller: Teller,
 }
 
 /// A worker's thread, from outside.
@@ -147,6 +152,7 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
         ids: ExchangeIds::default(),
         falls: shared.falls,
         log: LogBudget::default(),
+        teller: shared.teller,
         instances: RefCell::default(),
         date: RefCell::default(),
         seeds: Cell::new(getrandom::u64().expect("the system has randomness")),

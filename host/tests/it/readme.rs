@@ -26,6 +26,8 @@ fn the_table_has_every_key_that_the_host_knows() {
         "",
         "control",
         "fail_back",
+        "access_log",
+        "tracing",
         "listeners.NAME",
         "vips.NAME",
         "vips.NAME.request_headers",

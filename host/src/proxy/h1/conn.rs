@@ -188,6 +188,11 @@ impl SharedConn {
         self.0.borrow().body.remaining()
     }
 
+    /// Bytes of content that came.
+    pub fn body_bytes(&self) -> u64 {
+        self.0.borrow().body_bytes
+    }
+
     /// Whether the request was read to its end.
     pub fn has_whole_request(&self) -> bool {
         self.0.borrow().body.is_done()

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use hyper::body::Frame;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -23,10 +24,12 @@ use crate::proxy::exchange::{Asker, Client};
 use crate::proxy::forward::forward;
 use crate::proxy::headers;
 use crate::proxy::leaving::Leaving;
+use crate::proxy::record::Record;
 use crate::proxy::request_body::RequestBody;
-use crate::proxy::response::Body;
+use crate::proxy::response::{Body, BrokeOff};
 use crate::proxy::worker::Worker;
 use crate::telemetry::Limit;
+use crate::telemetry::told::Ended;
 
 /// Bytes of a request's content that are read and thrown away, after an answer that did not wait for it, to keep the
 /// connection; also what a client may still send after the last answer without having it cut off by a reset.
@@ -58,8 +61,14 @@ pub async fn serve(worker: Rc<Worker>, client: Rc<Client>, wire: Wire, leaving: 
         let after = match next {
             Ok(head) => exchange(&worker, &client, &conn, &leaving, &alarm, head).await,
             Err(NoRequest::Closed) => return,
-            Err(NoRequest::Slow) => Box::pin(refuse(&worker, &conn, Malformed::Slow)).await,
-            Err(NoRequest::Bad(bad)) => Box::pin(refuse(&worker, &conn, bad.into())).await,
+            Err(NoRequest::Slow) => {
+                let record = Record::begin(&worker, &client);
+                Box::pin(refuse(&worker, &conn, &record, Malformed::Slow)).await
+            }
+            Err(NoRequest::Bad(bad)) => {
+                let record = Record::begin(&worker, &client);
+                Box::pin(refuse(&worker, &conn, &record, bad.into())).await
+            }
         };
         match after {
             // Where the listener leaves, what was sent ahead is still served, and the last answer says that it is the last.
@@ -109,9 +118,11 @@ async fn exchange(
     alarm: &Alarm,
     head: RequestHead,
 ) -> After {
+    let record = Record::begin(worker, client);
+    record.head(client, &head.method, &head.target, head.version, &head.fields);
     let framing = match framing::of_request(head.version, &head.fields) {
         Ok(framing) => framing,
-        Err(bad) => return Box::pin(refuse(worker, conn, bad.into())).await,
+        Err(bad) => return Box::pin(refuse(worker, conn, &record, bad.into())).await,
     };
     let is_modern = encoder::is_modern(head.version);
     // RFC 9110, 10.1.1: an expectation of HTTP/1.0 is ignored.
@@ -131,7 +142,7 @@ async fn exchange(
         if framing == Framing::Length(0) && !may_upgrade { RequestBody::Empty } else { RequestBody::H1(conn.clone()) };
     let request = Request::from_parts(parts(head), body);
     let response = {
-        let mut forwarded = pin!(forward(worker, client, conn, alarm, request));
+        let mut forwarded = pin!(forward(worker, client, conn, alarm, &record, request));
         poll_fn(|cx| {
             if let Poll::Ready(response) = forwarded.as_mut().poll(cx) {
                 return Poll::Ready(Some(response));
@@ -140,8 +151,11 @@ async fn exchange(
         })
         .await
     };
-    let Some(response) = response else { return After::Gone };
-    respond(worker, conn, leaving, alarm, &asked, response).await
+    let Some(response) = response else {
+        record.finish(Ended::ClientGone, conn.body_bytes());
+        return After::Gone;
+    };
+    respond(worker, conn, leaving, alarm, &record, &asked, response).await
 }
 
 fn parts(head: RequestHead) -> Parts {
@@ -154,12 +168,15 @@ fn parts(head: RequestHead) -> Parts {
 }
 
 /// Answers what is no request. What follows it cannot be understood either.
-async fn refuse(worker: &Rc<Worker>, conn: &SharedConn, malformed: Malformed) -> After {
+async fn refuse(worker: &Rc<Worker>, conn: &SharedConn, record: &Record<'_>, malformed: Malformed) -> After {
     conn.begin(Framing::Length(0), false, false);
-    let response = Error::Malformed(malformed).respond(&worker.ids.next(), worker, false);
+    let (id, error) = (worker.ids.next(), Error::Malformed(malformed));
+    record.named(&id);
+    record.failed(&error);
+    let response = error.respond(&id, worker, false);
     let asked = Asked { method: Method::GET, version: Version::HTTP_11, wants_close: true, wants_keep_alive: false };
     let alarm = Alarm::after(DISCARD_TIMEOUT);
-    respond(worker, conn, &Leaving::default(), &alarm, &asked, response).await
+    respond(worker, conn, &Leaving::default(), &alarm, record, &asked, response).await
 }
 
 /// Writes an answer, while the rest of the request is still passed on.
@@ -168,10 +185,12 @@ async fn respond(
     conn: &SharedConn,
     leaving: &Leaving,
     alarm: &Alarm,
+    record: &Record<'_>,
     asked: &Asked,
     response: Response<Body>,
 ) -> After {
     let (parts, mut body) = response.into_parts();
+    record.answers(parts.status);
     let is_tunnel = parts.status == StatusCode::SWITCHING_PROTOCOLS;
     let is_modern = encoder::is_modern(asked.version);
     let has_content = asked.method != Method::HEAD && !framing::has_no_content(parts.status);
@@ -218,13 +237,16 @@ async fn respond(
     drop(parts);
 
     if is_tunnel {
-        let limited = Box::pin(tunnel(conn, alarm, body)).await;
-        if limited {
+        let ended = Box::pin(tunnel(conn, alarm, record, body)).await;
+        if ended == Ended::TunnelSilent {
             worker.ground.counts.limited(worker.id, Limit::TunnelTimeout);
         }
+        record.finish(ended, conn.body_bytes());
         return After::Gone;
     }
-    let wrote = poll_fn(|cx| poll_write(conn, &mut encoder, &mut body, cx)).await;
+    let wrote = poll_fn(|cx| poll_write(conn, &mut encoder, record, &mut body, cx)).await;
+    record.kept(conn.with(|conn| conn.wire.waiting_bytes() as u64));
+    record.finish(wrote.ended(), conn.body_bytes());
     match wrote {
         Wrote::Whole if !keeps => After::Close,
         Wrote::Whole => {
@@ -238,7 +260,7 @@ async fn respond(
             conn.with(|conn| conn.wire.stream().plain().reset_on_close());
             After::Gone
         }
-        Wrote::Broken => {
+        Wrote::Broken(_) => {
             // Without a length and without chunks, an end in order would look like the whole content.
             if encoder == Encoder::UntilClose {
                 conn.with(|conn| conn.wire.stream().plain().reset_on_close());
@@ -277,10 +299,27 @@ enum Wrote {
     /// The client does not take it.
     Slow,
     /// The member's answer broke off.
-    Broken,
+    Broken(Ended),
 }
 
-fn poll_write(conn: &SharedConn, encoder: &mut Encoder, body: &mut Body, cx: &mut Context<'_>) -> Poll<Wrote> {
+impl Wrote {
+    fn ended(&self) -> Ended {
+        match self {
+            Self::Whole => Ended::Whole,
+            Self::Gone => Ended::ClientGone,
+            Self::Slow => Ended::ClientSlow,
+            Self::Broken(ended) => *ended,
+        }
+    }
+}
+
+fn poll_write(
+    conn: &SharedConn,
+    encoder: &mut Encoder,
+    record: &Record<'_>,
+    body: &mut Body,
+    cx: &mut Context<'_>,
+) -> Poll<Wrote> {
     // What the client still sends goes on to the member, whether or not the client takes the answer meanwhile.
     body.drive(cx);
     loop {
@@ -289,20 +328,21 @@ fn poll_write(conn: &SharedConn, encoder: &mut Encoder, body: &mut Body, cx: &mu
         let frame = if has_room { body.poll_frame(cx) } else { Poll::Pending };
         match frame {
             Poll::Ready(Some(Ok(frame))) => {
+                record.sent(content_bytes(&frame));
                 if conn.with(|conn| encoder.encode(frame, &mut conn.wire)).is_err() {
-                    return Poll::Ready(Wrote::Broken);
+                    return Poll::Ready(Wrote::Broken(Ended::MemberBroke));
                 }
             }
             Poll::Ready(None) => {
                 if conn.with(|conn| encoder.end(&mut conn.wire)).is_err() {
-                    return Poll::Ready(Wrote::Broken);
+                    return Poll::Ready(Wrote::Broken(Ended::MemberBroke));
                 }
                 return poll_flush(conn, cx).map(|flushed| flushed.err().unwrap_or(Wrote::Whole));
             }
-            Poll::Ready(Some(Err(_))) => {
+            Poll::Ready(Some(Err(BrokeOff(ended)))) => {
                 // What came before it is the client's, as far as it takes it at once.
                 let _ = conn.with(|conn| conn.wire.poll_flush(cx));
-                return Poll::Ready(Wrote::Broken);
+                return Poll::Ready(Wrote::Broken(ended));
             }
             Poll::Pending => match poll_flush(conn, cx) {
                 Poll::Ready(Err(ended)) => return Poll::Ready(ended),
@@ -331,8 +371,12 @@ fn poll_flush(conn: &SharedConn, cx: &mut Context<'_>) -> Poll<Result<(), Wrote>
     })
 }
 
-/// Passes bytes both ways until either side has had enough; answers whether it was ended for its silence.
-async fn tunnel(conn: &SharedConn, alarm: &Alarm, mut body: Body) -> bool {
+fn content_bytes(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |data| data.len() as u64)
+}
+
+/// Passes bytes both ways until either side has had enough; answers what ended it.
+async fn tunnel(conn: &SharedConn, alarm: &Alarm, record: &Record<'_>, mut body: Body) -> Ended {
     conn.become_tunnel();
     let timeout = body.tunnel_timeout();
     alarm.set(Instant::now() + timeout);
@@ -346,18 +390,19 @@ async fn tunnel(conn: &SharedConn, alarm: &Alarm, mut body: Body) -> bool {
                 match body.poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => {
                         moved = true;
+                        record.sent(content_bytes(&frame));
                         let _ = conn.with(|conn| encoder.encode(frame, &mut conn.wire));
                     }
-                    Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
+                    Poll::Ready(Some(Err(BrokeOff(ended)))) => return Poll::Ready(ended),
                     Poll::Ready(None) => ended = true,
                     Poll::Pending => {}
                 }
             }
             let flushed = conn.with(|conn| if ended { conn.wire.poll_shutdown(cx) } else { conn.wire.poll_flush(cx) });
             match flushed {
-                Poll::Ready(Err(_)) => return Poll::Ready(false),
+                Poll::Ready(Err(_)) => return Poll::Ready(Ended::ClientGone),
                 // The member has ended its side, and been told that the client has, too.
-                Poll::Ready(Ok(())) if ended && body.is_request_done() => return Poll::Ready(false),
+                Poll::Ready(Ok(())) if ended && body.is_request_done() => return Poll::Ready(Ended::Whole),
                 // The client took what it had no room for: the member may go on.
                 Poll::Ready(Ok(())) if !has_room => moved = true,
                 _ => {}
@@ -366,7 +411,7 @@ async fn tunnel(conn: &SharedConn, alarm: &Alarm, mut body: Body) -> bool {
                 alarm.set(Instant::now() + timeout);
                 continue;
             }
-            return alarm.poll(cx).map(|()| true);
+            return alarm.poll(cx).map(|()| Ended::TunnelSilent);
         }
     })
     .await

@@ -60,6 +60,11 @@ impl SharedStream {
         self.0.borrow().length
     }
 
+    /// Bytes of content that came.
+    pub fn bytes(&self) -> u64 {
+        self.0.borrow().bytes
+    }
+
     /// The next piece of content, or the trailers; `None` at the end.
     pub fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
         let inner = &mut *self.0.borrow_mut();

@@ -26,11 +26,13 @@ use crate::proxy::forward::forward;
 use crate::proxy::h1::framing::has_no_content;
 use crate::proxy::h1::head::BadHead;
 use crate::proxy::leaving::Leaving;
+use crate::proxy::record::Record;
 use crate::proxy::request_body::RequestBody;
-use crate::proxy::response::Body;
+use crate::proxy::response::{Body, BrokeOff};
 use crate::proxy::stream::Stream;
 use crate::proxy::worker::Worker;
 use crate::telemetry::Limit;
+use crate::telemetry::told::Ended as Cause;
 
 /// What a client may send on one stream before we have passed it on.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
@@ -184,7 +186,10 @@ impl Drop for Active {
 async fn exchange(worker: &Rc<Worker>, client: &Client, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
     let (parts, content) = request.into_parts();
     let mut respond = respond;
+    let record = Record::begin(worker, client);
+    record.head(client, &parts.method, &parts.uri, parts.version, &parts.headers);
     if !is_well_formed(&parts) {
+        record.finish(Cause::Malformed, 0);
         // RFC 9113, 8.1.1.
         return respond.send_reset(Reason::PROTOCOL_ERROR);
     }
@@ -193,12 +198,16 @@ async fn exchange(worker: &Rc<Worker>, client: &Client, request: Request<RecvStr
     let is_head = parts.method == Method::HEAD;
     let alarm = Alarm::after(client.listener.spec.limits.idle_timeout);
     if number_of_fields(&parts.headers) > client.listener.spec.limits.fields_max {
-        let response = Error::from(Malformed::from(BadHead::TooLong)).respond(&worker.ids.next(), worker, false);
-        return respond_with(worker, &stream, &alarm, is_head, response).await;
+        let (id, error) = (worker.ids.next(), Error::from(Malformed::from(BadHead::TooLong)));
+        record.named(&id);
+        record.failed(&error);
+        let response = error.respond(&id, worker, false);
+        let ended = respond_with(worker, &stream, &alarm, &record, is_head, response).await;
+        return record.finish(ended, stream.bytes());
     }
     let body = if stream.length() == Some(0) { RequestBody::Empty } else { RequestBody::H2(stream.clone()) };
     let response = {
-        let mut forwarded = pin!(forward(worker, client, &stream, &alarm, Request::from_parts(parts, body)));
+        let mut forwarded = pin!(forward(worker, client, &stream, &alarm, &record, Request::from_parts(parts, body)));
         poll_fn(|cx| {
             if let Poll::Ready(response) = forwarded.as_mut().poll(cx) {
                 return Poll::Ready(Some(response));
@@ -207,13 +216,25 @@ async fn exchange(worker: &Rc<Worker>, client: &Client, request: Request<RecvStr
         })
         .await
     };
-    if let Some(response) = response {
-        let response = if is_connect { switched(response) } else { response };
-        respond_with(worker, &stream, &alarm, is_head, response).await;
-    }
+    let ended = match response {
+        Some(response) => {
+            let response = if is_connect { switched(response) } else { response };
+            respond_with(worker, &stream, &alarm, &record, is_head, response).await
+        }
+        None => Cause::ClientGone,
+    };
+    record.finish(ended, stream.bytes());
 }
 
-async fn respond_with(worker: &Worker, stream: &SharedStream, alarm: &Alarm, is_head: bool, response: Response<Body>) {
+/// Answers what ended it.
+async fn respond_with(
+    worker: &Worker,
+    stream: &SharedStream,
+    alarm: &Alarm,
+    record: &Record<'_>,
+    is_head: bool,
+    response: Response<Body>,
+) -> Cause {
     let (mut parts, mut body) = response.into_parts();
     let is_tunnel = parts.status == StatusCode::SWITCHING_PROTOCOLS;
     let has_content = !is_head && (is_tunnel || !has_no_content(parts.status));
@@ -226,10 +247,11 @@ async fn respond_with(worker: &Worker, stream: &SharedStream, alarm: &Alarm, is_
     } else if let Some(length) = length.filter(|_| !is_tunnel) {
         parts.headers.insert(CONTENT_LENGTH, length.into());
     }
+    record.answers(parts.status);
     parts.headers.entry(DATE).or_insert_with(|| worker.date());
     let ends = !has_content || length == Some(0) && !is_tunnel && !body.may_have_trailers();
     let sent = stream.respond(|respond| respond.send_response(Response::from_parts(parts, ()), ends));
-    let Ok(sending) = sent else { return };
+    let Ok(sending) = sent else { return Cause::ClientGone };
     let mut sender = Sender::new(sending);
     if !ends {
         let timeout = is_tunnel.then(|| body.tunnel_timeout());
@@ -237,13 +259,15 @@ async fn respond_with(worker: &Worker, stream: &SharedStream, alarm: &Alarm, is_
             stream.become_tunnel();
             alarm.set(Instant::now() + body.tunnel_timeout());
         }
-        let sent = poll_fn(|cx| poll_send(stream, &mut sender, &mut body, alarm, timeout, cx)).await;
+        let sent = poll_fn(|cx| poll_send(stream, &mut sender, record, &mut body, alarm, timeout, cx)).await;
         if let Err(ended) = sent {
             ended.limit.into_iter().for_each(|limit| worker.ground.counts.limited(worker.id, limit));
             sender.reset(ended.reason);
+            return ended.cause;
         }
     }
     // Where the rest of the request is not wanted any more, the library says so once the answer is out (RFC 9113, 8.1).
+    Cause::Whole
 }
 
 /// How many fields HTTP/1 would have: crumbs of cookies are one (RFC 9113, 8.2.3).
@@ -293,23 +317,27 @@ fn for_http2(parts: &mut Parts, is_tunnel: bool) {
 struct Ended {
     reason: Reason,
     limit: Option<Limit>,
+    cause: Cause,
 }
 
-impl From<Reason> for Ended {
-    fn from(reason: Reason) -> Self {
-        Self { reason, limit: None }
+impl Ended {
+    /// The stream was reset, or the connection has ended.
+    fn gone() -> Self {
+        Self { reason: Reason::CANCEL, limit: None, cause: Cause::ClientGone }
     }
 }
 
 impl From<Limit> for Ended {
     fn from(limit: Limit) -> Self {
-        Self { reason: Reason::CANCEL, limit: Some(limit) }
+        let cause = if limit == Limit::TunnelTimeout { Cause::TunnelSilent } else { Cause::ClientSlow };
+        Self { reason: Reason::CANCEL, limit: Some(limit), cause }
     }
 }
 
 fn poll_send(
     stream: &SharedStream,
     sender: &mut Sender,
+    record: &Record<'_>,
     body: &mut Body,
     alarm: &Alarm,
     tunnel_timeout: Option<Duration>,
@@ -318,7 +346,7 @@ fn poll_send(
     loop {
         let mut moved = body.drive(cx);
         if sender.poll_reset(cx).is_ready() {
-            return Poll::Ready(Err(Reason::CANCEL.into()));
+            return Poll::Ready(Err(Ended::gone()));
         }
         let waiting = sender.waiting_bytes();
         let room = sender.poll_room(cx);
@@ -331,26 +359,29 @@ fn poll_send(
             // Of a tunnel, the client's side may go on.
             _ if sender.has_ended() && body.is_request_done() => return Poll::Ready(Ok(())),
             _ if sender.has_ended() => {}
-            Poll::Ready(Err(_)) => return Poll::Ready(Err(Reason::CANCEL.into())),
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(Ended::gone())),
             Poll::Pending if tunnel_timeout.is_none() => {
                 return stream.writing(|writing| writing.poll_overdue(cx)).map(|()| Err(Limit::ClientTimeout.into()));
             }
             Poll::Pending => {}
             Poll::Ready(Ok(())) => match body.poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
+                    record.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
                     match sender.send(frame) {
                         Ok(false) => {}
                         Ok(true) => return Poll::Ready(Ok(())),
-                        Err(_) => return Poll::Ready(Err(Reason::CANCEL.into())),
+                        Err(_) => return Poll::Ready(Err(Ended::gone())),
                     }
                     continue;
                 }
                 Poll::Ready(None) => match sender.end() {
                     Ok(()) if tunnel_timeout.is_some() => continue,
-                    ended => return Poll::Ready(ended.map_err(|_| Reason::CANCEL.into())),
+                    ended => return Poll::Ready(ended.map_err(|_| Ended::gone())),
                 },
                 // RFC 9113, 8.1: an answer that is not whole ends in an error that says so.
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Reason::INTERNAL_ERROR.into())),
+                Poll::Ready(Some(Err(BrokeOff(cause)))) => {
+                    return Poll::Ready(Err(Ended { reason: Reason::INTERNAL_ERROR, limit: None, cause }));
+                }
                 Poll::Pending => {}
             },
         }

@@ -61,6 +61,8 @@ pub struct Ground {
     pub descriptors: Arc<Descriptors>,
     /// Requests that may be in flight, over all workers.
     pub requests_max: u32,
+    /// How long idle connections are kept for a last request when their listener leaves.
+    pub last_request: std::time::Duration,
 }
 
 /// Why a content does not make a release. Names are checked before: see [`Spec::check`].

@@ -75,6 +75,7 @@ async fn check(config: &Config, json: bool) -> anyhow::Result<()> {
         counts: Counts::new(1),
         descriptors: Arc::new(Descriptors::of_process(1)),
         requests_max: 1,
+        last_request: std::time::Duration::ZERO,
     };
     let release = Change::First { file: config.desired.clone(), builds }.apply(crate::spec::Spec::default());
     let release = release.and_then(|spec| Ok(Release::new(1, spec.into(), policies, &BTreeMap::new(), &ground)?));

@@ -1,6 +1,7 @@
 //! Switchback through the doors a user has: a whole host on loopback, real members, real policies, real files.
 
 mod support;
+mod process;
 mod certificates;
 mod peers;
 
@@ -13,6 +14,7 @@ mod frames;
 mod grpc;
 mod header_rules;
 mod http1;
+mod leaving;
 mod limits;
 mod listeners;
 mod policies;
@@ -23,7 +25,9 @@ mod requests;
 mod review;
 mod restarts;
 mod readme;
+mod service_manager;
 mod switching;
+mod takeover;
 mod tls;
 mod tls_members;
 mod tls_traffic;

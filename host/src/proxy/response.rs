@@ -170,7 +170,7 @@ impl MemberBody {
             Some(Err(failure)) => {
                 self.exchange = None;
                 if let Failure::Member(fault) = failure {
-                    self.blame(Error::Member(self.key.address.clone(), fault));
+                    self.blame(&Error::Member(self.key.address.clone(), fault));
                 }
                 Poll::Ready(Some(Err(BrokeOff)))
             }
@@ -192,12 +192,21 @@ impl MemberBody {
         let limit = if is_whole { Limit::WholeTimeout } else { Limit::BetweenBytesTimeout };
         self.worker.ground.counts.limited(self.worker.id, limit);
         let address = self.key.address.clone();
-        self.blame(if is_whole { Error::WholeTimeout(address) } else { Error::Silent(address) });
+        if is_whole {
+            // It did answer, and a client may have taken its time with that.
+            self.broke_off(&Error::WholeTimeout(address));
+        } else {
+            self.blame(&Error::Silent(address));
+        }
         Poll::Ready(())
     }
 
-    fn blame(&self, error: Error) {
-        self.use_of_member.failed(&error);
+    fn blame(&self, error: &Error) {
+        self.use_of_member.failed(error);
+        self.broke_off(error);
+    }
+
+    fn broke_off(&self, error: &Error) {
         if let Some(left_out) = self.worker.log.spend() {
             tracing::warn!(%error, left_out, "a member's answer broke off");
         }

@@ -3,6 +3,7 @@
 mod support;
 mod certificates;
 mod peers;
+mod doubles;
 
 mod command_line;
 mod config_file;
@@ -20,6 +21,7 @@ mod proxy_header;
 mod redirects;
 mod http2;
 mod requests;
+mod retries;
 mod review;
 mod restarts;
 mod readme;

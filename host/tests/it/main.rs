@@ -4,6 +4,7 @@ mod support;
 mod process;
 mod certificates;
 mod peers;
+mod doubles;
 
 mod access_log;
 mod command_line;
@@ -24,6 +25,7 @@ mod proxy_header;
 mod redirects;
 mod http2;
 mod requests;
+mod retries;
 mod review;
 mod restarts;
 mod readme;

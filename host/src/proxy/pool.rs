@@ -232,7 +232,7 @@ impl Pool {
             return None;
         }
         let seats = if is_news { self.seats(members, now) } else { before.seats.to_vec() };
-        let roster = Roster::new(seats, &self.spec.balance, has_keys, now);
+        let roster = Roster::new(seats, &self.spec.balance, has_keys, &before, now);
         Some(self.roster.swap(Arc::new(roster)))
     }
 

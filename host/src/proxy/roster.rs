@@ -29,7 +29,7 @@ pub struct Roster {
     /// Whether some are on their way back to their whole part.
     is_passing: bool,
     turns: Turns,
-    table: Option<maglev::Table>,
+    table: Option<Arc<maglev::Table>>,
     by_id: HashMap<u64, usize>,
 }
 
@@ -81,8 +81,8 @@ impl Seat {
 }
 
 impl Roster {
-    /// The roster of these seats as they are now.
-    pub fn new(seats: Vec<Seat>, balance: &BalanceSpec, has_keys: bool, now_nanos: u64) -> Self {
+    /// The roster of these seats as they are now. What `before` has that takes long to make is taken over where it fits.
+    pub fn new(seats: Vec<Seat>, balance: &BalanceSpec, has_keys: bool, before: &Self, now_nanos: u64) -> Self {
         let fits: Box<[bool]> = seats.iter().map(|seat| seat.is_fit(now_nanos)).collect();
         let in_use = seats.iter().filter(|seat| !seat.is_drained()).count();
         let fit = fits.iter().filter(|fit| **fit).count();
@@ -109,9 +109,10 @@ impl Roster {
             parts = zones::weights(&seats.iter().zip(&parts).map(seen).collect::<Vec<_>>());
         }
         // Of all that are not drained, fit or not: keys go back to their member with it, and no others move.
-        let table = has_keys.then(|| {
-            let entry = |seat: &Seat| (seat.member.id, if seat.is_drained() { 0 } else { seat.weight });
-            maglev::Table::new(&seats.iter().map(entry).collect::<Vec<_>>())
+        let entry = |seat: &Seat| (seat.member.id, if seat.is_drained() { 0 } else { seat.weight });
+        let table = has_keys.then(|| match &before.table {
+            Some(table) if before.seats.iter().map(entry).eq(seats.iter().map(entry)) => table.clone(),
+            _ => Arc::new(maglev::Table::new(&seats.iter().map(entry).collect::<Vec<_>>())),
         });
         let by_id = match balance.sticky {
             Some(_) => seats.iter().enumerate().map(|(at, seat)| (seat.member.id, at)).collect(),
@@ -146,8 +147,9 @@ impl Roster {
             let was_tried = wanted.tried.iter().any(|tried| Arc::ptr_eq(tried, &seat.member));
             !was_tried && !(is_again && seat.member.is_left_alone(now_nanos))
         };
-        let mut takes =
-            |seat: &Seat| is_new(seat) && (seat.is_fit(now_nanos) || self.panics && !seat.is_drained()) && takes(seat);
+        let may_be_asked =
+            |seat: &Seat| seat.weight > 0 && (seat.is_fit(now_nanos) || self.panics && !seat.is_drained());
+        let mut takes = |seat: &Seat| may_be_asked(seat) && is_new(seat) && takes(seat);
         if let Some(seat) = wanted.bound.and_then(|id| self.by_id.get(&id)).map(|at| &self.seats[*at]) {
             let still_bound = seat.drained_at.is_some_and(|at| u128::from(now_nanos - at) < drain_limit.as_nanos());
             if still_bound && seat.is_well() && is_new(seat) || takes(seat) {

@@ -1,6 +1,7 @@
 //! Switchback through the doors a user has: a whole host on loopback, real members, real policies, real files.
 
 mod support;
+mod process;
 mod certificates;
 mod peers;
 
@@ -14,6 +15,7 @@ mod frames;
 mod grpc;
 mod header_rules;
 mod http1;
+mod leaving;
 mod limits;
 mod metrics;
 mod listeners;
@@ -25,7 +27,9 @@ mod requests;
 mod review;
 mod restarts;
 mod readme;
+mod service_manager;
 mod switching;
+mod takeover;
 mod tls;
 mod tracing;
 mod tls_members;

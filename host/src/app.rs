@@ -400,8 +400,8 @@ async fn reopen_at(mut signals: Signal, log: Option<Reopen>) {
     }
 }
 
-/// Watches the doors on a thread of its own, from `begins` until the host leaves: a disk that hangs there must not hold up the control
-/// API, and `back` with it.
+/// Watches the doors on a thread of its own, from `begins` until the host leaves: a disk that hangs there must not hold up
+/// the control API, and `back` with it.
 fn watch_doors(
     folder: impl Future<Output = ()> + Send + 'static,
     file: impl Future<Output = ()> + Send + 'static,

@@ -203,6 +203,7 @@ impl Switch {
         self.make_ready(number).await?;
         let release = self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))?;
         self.open_listeners(&release)?;
+        // Whatever becomes of it: it serves there.
         let origin = Origin { force: true, ..Origin::host("") };
         self.prepare(&release, &origin).await?;
         self.swap(&mut self.state(), release);

@@ -15,7 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use crate::support::{Wire, in_time, read_head, until};
+use crate::support::{PATIENCE, Wire, in_time, read_head, until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_switchback");
 
@@ -123,7 +123,11 @@ impl Process {
     }
 
     pub(crate) async fn logged(&self, text: &str) {
-        until(&format!("`{text}` in the log"), || self.log().contains(text)).await;
+        let end = tokio::time::Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(tokio::time::Instant::now() < end, "no `{text}` in the log: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The port it listens at.

@@ -250,6 +250,12 @@ impl Switch {
         let _ = ended.await;
     }
 
+    /// Lets the workers go, and all sockets, waiting for nobody.
+    pub fn abandon(&self) {
+        self.listeners().close();
+        self.workers().clear();
+    }
+
     /// A release that is ready.
     pub fn ready_release(&self, number: u64) -> Option<Arc<Release>> {
         self.state().ready.get(&number).cloned()

@@ -22,6 +22,8 @@ mod redirects;
 mod http2;
 mod requests;
 mod retries;
+mod breakers;
+mod queues;
 mod review;
 mod restarts;
 mod readme;

@@ -147,8 +147,9 @@ impl Copy {
             match line.send(&aim, parts, body).await {
                 Ok(sent) => {
                     let limits = aim.limits(std::time::Duration::ZERO);
-                    let is_switch = sent.response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                    let mut body = Body::member(sent, worker, false, limits, None);
+                    let status = sent.response.status();
+                    let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
+                    let mut body = Body::member(sent, status, worker, false, limits, None);
                     while !is_switch && next(&mut body).await {}
                 }
                 Err(error) => {

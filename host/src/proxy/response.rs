@@ -72,6 +72,7 @@ impl Body {
     /// Content streamed from a member.
     pub(super) fn member(
         sent: Sent,
+        status: StatusCode,
         worker: &Rc<Worker>,
         keeps_trailers: bool,
         limits: Limits,
@@ -84,7 +85,7 @@ impl Body {
             worker: worker.clone(),
             use_of_member: sent.member,
             keeps_trailers,
-            is_tunnel: sent.response.status() == StatusCode::SWITCHING_PROTOCOLS,
+            is_tunnel: status == StatusCode::SWITCHING_PROTOCOLS,
             limits,
             silent_since: None,
             alarm: None,

@@ -24,6 +24,8 @@ mod requests;
 mod retries;
 mod breakers;
 mod queues;
+mod timeouts;
+mod mirroring;
 mod review;
 mod restarts;
 mod readme;

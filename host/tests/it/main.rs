@@ -24,6 +24,8 @@ mod requests;
 mod retries;
 mod breakers;
 mod queues;
+mod balancing;
+mod sticky;
 mod timeouts;
 mod mirroring;
 mod review;

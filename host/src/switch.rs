@@ -142,6 +142,7 @@ impl Refusal {
 
 impl Switch {
     /// A switch over `workers`, before anything is current but a release of nothing.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a host, which are put together in one place")]
     pub fn new(
         current: Arc<Current>,
         ground: Arc<Ground>,

@@ -187,7 +187,8 @@ impl Keeper {
         done: oneshot::Sender<()>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let until = Instant::now() + at_most;
-        let found = self.sources.found(pools.iter().flat_map(|pool| pool.sources()).collect());
+        let sources: Vec<_> = pools.iter().flat_map(|pool| pool.sources()).collect();
+        let found = self.sources.found(&sources);
         let (checks, handle) = (self.checks.clone(), self.own.clone());
         async move {
             let _ = tokio::time::timeout_at(until, found).await;
@@ -272,9 +273,9 @@ impl Keeper {
         for pool in pools {
             for seat in &pool.roster().seats {
                 let id = seat.member.id;
-                if !lately.contains_key(&id) {
-                    lately.insert(id, self.windows.entry(id).or_default().tick(seat.member.deeds()));
-                }
+                // Once, whatever the number of pools that it is in.
+                let tick = || self.windows.entry(id).or_default().tick(seat.member.deeds());
+                lately.entry(id).or_insert_with(tick);
             }
         }
         self.windows.retain(|id, _| lately.contains_key(id));

@@ -299,20 +299,20 @@ impl Keeper {
                 continue;
             }
             let deeds = &lately[&seat.member.id];
-            let percent = (deeds.failures * 100).checked_div(deeds.requests).unwrap_or(0);
-            let cause = if spec.failure_percent > 0
-                && deeds.requests >= REQUESTS_MIN
-                && percent >= u64::from(spec.failure_percent)
-            {
-                format!("{percent} % of {} requests failed", deeds.requests)
-            } else if let (Some(mean), Some(usual)) = (mean(deeds), usual)
-                && spec.slow_factor > 0
-                && mean > SLOW_MIN_MICROS.max(usual * u64::from(spec.slow_factor))
-            {
-                format!("answers take {} ms, where {} ms are usual", mean / 1000, usual.div_ceil(1000))
-            } else {
-                continue;
-            };
+            // Not of those that have begun: of some, nothing is known yet.
+            let ended = deeds.failures + deeds.successes;
+            let percent = (deeds.failures * 100).checked_div(ended).unwrap_or(0);
+            let cause =
+                if spec.failure_percent > 0 && ended >= REQUESTS_MIN && percent >= u64::from(spec.failure_percent) {
+                    format!("{percent} % of {ended} requests failed")
+                } else if let (Some(mean), Some(usual)) = (mean(deeds), usual)
+                    && spec.slow_factor > 0
+                    && mean > SLOW_MIN_MICROS.max(usual * u64::from(spec.slow_factor))
+                {
+                    format!("answers take {} ms, where {} ms are usual", mean / 1000, usual.div_ceil(1000))
+                } else {
+                    continue;
+                };
             if pool.open_breaker(&seat.member, 0, Cause::Rate(cause))
                 && let Some(window) = self.windows.get_mut(&seat.member.id)
             {

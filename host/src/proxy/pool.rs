@@ -341,7 +341,7 @@ impl Drop for InUse {
         self.end_trial();
         // Not before: the answer could have broken off.
         if self.has_answered.get() && !self.has_failed.get() {
-            self.member.breaker.succeed();
+            self.member.succeed();
         }
         self.member.end();
         if self.pool.spec.limits.are_set() {

@@ -181,11 +181,16 @@ async fn a_drained_member_shows_what_it_still_holds() {
     let text = std::fs::read_to_string(host.config_path()).unwrap();
     let before = host.current();
     let plain = format!("\"{}\"", members[0]);
-    std::fs::write(host.config_path(), text.replace(&plain, &format!("{{ at = {plain}, drain = true }}"))).unwrap();
+    std::fs::write(
+        host.config_path(),
+        text.replace(&plain, &format!("{{ at = {plain}, drain = true }}, \"{}\"", members[1])),
+    )
+    .unwrap();
     until("the edit serves", || host.current() > before).await;
     let member = host.blue(members[0]).await;
     assert_eq!((&member["state"], &member["in_flight"]), (&"drained".into(), &1.into()));
-    assert_eq!(host.get("/", &[]).await.status, 503);
+    assert_eq!(host.get("/", &[]).await.status, 200);
+    assert_eq!(doubles[0].times(), 1);
     doubles[0].lets_go(1);
     assert_eq!(held.await.unwrap().status(), 200);
     until("it holds nothing", || host.in_flight() == 0).await;

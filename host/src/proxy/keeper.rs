@@ -165,9 +165,8 @@ impl Keeper {
         for pool in pools {
             for seat in &pool.roster().seats {
                 let id = seat.member.id;
-                if !lately.contains_key(&id) {
-                    lately.insert(id, self.windows.entry(id).or_default().tick(seat.member.deeds()));
-                }
+                let tick = || self.windows.entry(id).or_default().tick(seat.member.deeds());
+                lately.entry(id).or_insert_with(tick);
             }
         }
         self.windows.retain(|id, _| lately.contains_key(id));

@@ -21,6 +21,7 @@ use super::worker::Worker;
 use crate::telemetry::Limit;
 
 /// An answer's content: our own few bytes, or a member's stream.
+#[expect(clippy::large_enum_variant, reason = "nearly all are members': boxed, each would cost an allocation")]
 pub enum Body {
     /// Made here.
     Full(Option<Bytes>),

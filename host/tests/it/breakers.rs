@@ -234,12 +234,7 @@ async fn while_the_only_member_is_on_trial_others_are_not_turned_away() {
     host.wait_for_state(only.address(), "on-trial").await;
     only.answers(200);
     only.holds();
-    let asked = join_all((0..5).map(|_| async {
-        let answer = tokio::spawn(send(host.address(), get()));
-        tokio::task::yield_now().await;
-        answer
-    }))
-    .await;
+    let asked: Vec<_> = (0..5).map(|_| tokio::spawn(send(host.address(), get()))).collect();
     until("all are asked", || only.has() == 5).await;
     only.holds_no_more();
     for answer in asked {

@@ -203,9 +203,11 @@ impl Pool {
         let _ = self.news.try_send(News { pool: self.name.clone(), member: member.clone(), deed });
     }
 
-    /// Requests with keys may come, from now on.
-    pub fn expect_keys(&self) {
-        self.has_keys.store(true, Ordering::Relaxed);
+    /// Requests with keys may come, from now on: the first of them is to meet its member.
+    pub fn expect_keys(&self, members: &Members) {
+        if !self.has_keys.swap(true, Ordering::Relaxed) {
+            self.refresh(members, false);
+        }
     }
 
     /// Requests in flight to all its members.
@@ -238,20 +240,21 @@ impl Pool {
     /// Brings the roster in line with how things stand; answers the one before, if it was not.
     pub fn refresh(&self, members: &Members, is_news: bool) -> Option<Arc<Roster>> {
         let now = time::nanos_since_start();
+        // One at a time: seats of before must not take the place of those that were found meanwhile.
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.roster.load();
         let has_keys = self.has_keys.load(Ordering::Relaxed);
         let is_true = before.is_true(now) && before.has_keys() == has_keys;
         if !is_news && is_true {
             return None;
         }
-        let seats = if is_news { self.seats(members, now) } else { before.seats.to_vec() };
+        let seats = if is_news { self.seats(&found, members, now) } else { before.seats.to_vec() };
         let roster = Roster::new(seats, &self.spec.balance, has_keys, &before, now);
         Some(self.roster.swap(Arc::new(roster)))
     }
 
     /// The seats that the release and the sources give.
-    fn seats(&self, members: &Members, now_nanos: u64) -> Vec<Seat> {
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+    fn seats(&self, found: &BTreeMap<Source, Arc<[Found]>>, members: &Members, now_nanos: u64) -> Vec<Seat> {
         let mut seats: Vec<Seat> = Vec::new();
         let mut seated = HashSet::new();
         let mut seat = |address, weight, zone: Option<&str>, drains| {

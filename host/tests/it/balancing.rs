@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use futures_util::future::join_all;
 use hyper::Request;
 use switchback::proxy::events::EventKind;
+use switchback_plugins as plugins;
 
 use crate::doubles::{Double, nobody};
 use crate::support::{Host, Member, in_time, send, until, whole};
@@ -109,6 +110,25 @@ async fn equal_keys_meet_the_same_member() {
         // Who has none takes turns; a client always has an address.
         let others = counts(&host, 9, &[]).await;
         assert_eq!(others.len(), if key == "client-address" { 1 } else { 3 }, "{key}: {others:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policys_key_goes_before_the_pools() {
+    let doubles = named(&["a", "b", "c"]).await;
+    let addresses: Vec<_> = doubles.iter().map(Double::address).collect();
+    let policy = "[policies.web.config]\npool = \"blue\"\nheader = \"x-ms\"\nkey = \"x-user\"\n";
+    for pool in ["", "key = \"header:x-other\""] {
+        let host = Host::with().pool_at("blue", &addresses, pool).vip("web", "policy = \"web\"").config(policy);
+        let host = host.policy("web", plugins::TIME_LIMIT).start().await;
+        let value = |number: u32| number.to_string();
+        let first = owners(&host, "x-user", value).await;
+        assert_eq!(owners(&host, "x-user", value).await, first);
+        assert!(["a", "b", "c"].iter().all(|name| first.iter().any(|owner| owner == name)));
+        let both = counts(&host, 6, &[("x-user", "1"), ("x-other", "2")]).await;
+        assert_eq!(both, [(first[1].clone(), 6)].into());
+        let spread = owners(&host, "x-other", value).await;
+        assert_eq!(owners(&host, "x-other", value).await == spread, !pool.is_empty());
     }
 }
 

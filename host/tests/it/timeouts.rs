@@ -5,6 +5,7 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hyper::{Request, Response};
 use serde_json::Value;
+use switchback_plugins as plugins;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
@@ -174,6 +175,35 @@ async fn a_vip_has_its_own_times() {
     crate::support::until("it is held", || double.has() == 1).await;
     tokio::time::sleep(Duration::from_millis(30)).await;
     double.lets_go(1);
+    assert_eq!(in_time("an answer", asked).await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_has_its_own_times_within_the_vips_bounds() {
+    let double = Double::named("a").await;
+    let policy = "[policies.web.config]\npool = \"blue\"\nheader = \"x-ms\"\n";
+    let host = async |pool: &str, vip: &str| {
+        let vip = format!("policy = \"web\"\nfallback = \"blue\"\n{vip}");
+        let host = Host::with().workers(1).pool_at("blue", &[double.address()], pool).vip("web", &vip).config(policy);
+        host.policy("web", plugins::TIME_LIMIT).start().await
+    };
+    double.holds();
+    // Shorter than the vip's.
+    let patient = host("response_timeout = \"20s\"", "response_timeout = \"20s\"").await;
+    assert_eq!(patient.get("/", &[("x-ms", "40")]).await.status, 504);
+    // Longer than the vip allows.
+    let bounded = host("response_timeout = \"20s\"", "policy_timeout_max = \"40ms\"").await;
+    assert_eq!(bounded.get("/", &[("x-ms", "4000000")]).await.status, 504);
+    assert_eq!(met(&bounded, "whole_timeout").await + met(&bounded, "response_timeout").await, 1);
+    // Longer than the vip's.
+    let hasty = host("response_timeout = \"10ms\"", "response_timeout = \"20ms\"").await;
+    assert_eq!(hasty.get("/", &[]).await.status, 504);
+    let before = double.times();
+    let request = Request::get("/").header("host", "a").header("x-ms", "20000").body(whole("")).unwrap();
+    let asked = tokio::spawn(send(hasty.address(), request));
+    crate::support::until("it is held", || double.times() > before).await;
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    double.holds_no_more();
     assert_eq!(in_time("an answer", asked).await.unwrap().status(), 200);
 }
 

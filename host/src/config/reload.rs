@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -11,9 +11,9 @@ use super::{Config, ConfigError};
 use crate::causes::with_causes;
 use crate::digest::Digest;
 use crate::store::journal::{Door, Seen};
-use crate::switch::Switch;
 use crate::switch::change::{Change, Desired};
 use crate::switch::receipt::Origin;
+use crate::switch::{Refusal, Switch};
 use crate::watch::Watch;
 
 /// How long the file must be still: editors write in several steps.
@@ -32,6 +32,8 @@ pub struct ConfigFile {
     /// What serves was started with it; some of it cannot be changed while running.
     started_with: Config,
     text: Option<Digest>,
+    /// When the file was written that was refused for its members' health: touched, it is taken in again.
+    sick: Option<SystemTime>,
     desired: Option<Desired>,
 }
 
@@ -39,7 +41,7 @@ impl ConfigFile {
     /// The file that the host was started with, and what was last taken in from it.
     pub fn new(started_with: Config, switch: Arc<Switch>, last_read: Option<(Digest, Desired)>) -> Self {
         let (text, desired) = last_read.unzip();
-        Self { path: started_with.file.clone(), switch, started_with, text, desired }
+        Self { path: started_with.file.clone(), switch, started_with, text, sick: None, desired }
     }
 
     /// Remembers that the host started with the file as it is; answers what the journal is told of it.
@@ -87,11 +89,15 @@ impl ConfigFile {
     }
 
     async fn take_in(&mut self) {
+        // Before it is read: what is written in between is seen as touched, and read again.
+        let written = std::fs::metadata(&self.path).and_then(|file| file.modified()).ok();
         let Ok(text) = std::fs::read_to_string(&self.path) else { return };
         let digest = Digest::of(text.as_bytes());
-        if self.text.replace(digest) == Some(digest) {
+        let is_touched = self.sick.is_some() && self.sick != written;
+        if self.text.replace(digest) == Some(digest) && !is_touched {
             return;
         }
+        self.sick = None;
         let origin = self.origin("changed");
         let config = match Config::parse(&text, &self.path) {
             Ok(config) => config,
@@ -109,6 +115,7 @@ impl ConfigFile {
             Ok(_) => self.desired = Some(config.desired),
             // Not the file's fault: as if it had not been seen.
             Err(refusal) if refusal.is_passing() => self.text = None,
+            Err(Refusal::Sick { .. }) => self.sick = written,
             Err(_) => {}
         }
     }

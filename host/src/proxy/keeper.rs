@@ -92,6 +92,8 @@ pub struct Keeper {
     sources: Sources,
     /// Pools whose members are found and checked.
     watched: Vec<Arc<Pool>>,
+    /// Those of them that the current release has.
+    serving: Vec<Arc<Pool>>,
     windows: HashMap<u64, Window>,
 }
 
@@ -100,19 +102,21 @@ pub struct Keeper {
 pub struct Handle(mpsc::UnboundedSender<Order>);
 
 enum Order {
-    Watch(Vec<Arc<Pool>>),
+    Watch { pools: Vec<Arc<Pool>>, serving: Vec<Arc<Pool>> },
     Prepare { pools: Vec<Arc<Pool>>, at_most: Duration, done: oneshot::Sender<()> },
     Look { done: oneshot::Sender<()> },
 }
 
 impl Handle {
-    /// From now on the members of these pools are found and checked, and of no others.
-    pub fn watch(&self, pools: Vec<Arc<Pool>>) {
-        let _ = self.0.send(Order::Watch(pools));
+    /// From now on the members of these pools are found and checked, and of no others. Those that are `serving` are the
+    /// current release's: only of them is told that they have too few members.
+    pub fn watch(&self, pools: Vec<Arc<Pool>>, serving: Vec<Arc<Pool>>) {
+        let _ = self.0.send(Order::Watch { pools, serving });
     }
 
     /// Answers once the members of these pools, which are watched, have been found and have answered a probe each, or
-    /// after this time.
+    /// after this time. Half of it at most is spent on finding: a name that nobody knows must not keep others from being
+    /// probed.
     pub async fn prepare(&self, pools: Vec<Arc<Pool>>, at_most: Duration) {
         let (done, is_done) = oneshot::channel();
         let _ = self.0.send(Order::Prepare { pools, at_most, done });
@@ -134,10 +138,11 @@ impl Keeper {
         let (sender, orders) = mpsc::unbounded_channel();
         let probed = Arc::new(Notify::new());
         let checks = Checks::new(ground.clone(), probed.clone());
-        let (sources, watched, windows) = (Sources::new(names), Vec::new(), HashMap::new());
+        let (sources, windows) = (Sources::new(names), HashMap::new());
+        let (watched, serving) = (Vec::new(), Vec::new());
         let handle = Handle(sender);
         let own = handle.clone();
-        (Self { ground, news, orders, own, probed, checks, sources, watched, windows }, handle)
+        (Self { ground, news, orders, own, probed, checks, sources, watched, serving, windows }, handle)
     }
 
     /// Keeps them for ever.
@@ -149,8 +154,8 @@ impl Keeper {
             tokio::select! {
                 news = self.news.recv() => news.into_iter().for_each(|news| self.hear(news)),
                 Some(order) = self.orders.recv() => match order {
-                    Order::Watch(pools) => {
-                        self.watched = pools;
+                    Order::Watch { pools, serving } => {
+                        (self.watched, self.serving) = (pools, serving);
                         self.sources.follow(self.watched.iter().flat_map(|pool| pool.sources()));
                         self.checks.keep(&self.watched);
                     }
@@ -188,12 +193,12 @@ impl Keeper {
     ) -> impl Future<Output = ()> + Send + use<> {
         let until = Instant::now() + at_most;
         let sources: Vec<_> = pools.iter().flat_map(|pool| pool.sources()).collect();
-        let found = self.sources.found(&sources);
+        let found = self.sources.found(&sources, at_most / 2);
         let (checks, handle) = (self.checks.clone(), self.own.clone());
         async move {
-            let _ = tokio::time::timeout_at(until, found).await;
+            found.await;
             handle.look().await;
-            if checks.probe_unknown(&pools, until.saturating_duration_since(Instant::now())).await {
+            if checks.probe_new(&pools, until.saturating_duration_since(Instant::now())).await {
                 handle.look().await;
             }
             let _ = done.send(());
@@ -243,6 +248,14 @@ impl Keeper {
         if has_news {
             self.checks.keep(&self.watched);
         }
+        for pool in &self.serving {
+            let roster = pool.roster();
+            if pool.lasting.panic(roster.panics) {
+                let reason = format!("{} of {} members are fit", roster.fit, roster.seats.len());
+                let kind = if roster.panics { EventKind::Panic } else { EventKind::Calm };
+                self.ground.events.tell(kind, Some(&pool.name), None, reason);
+            }
+        }
     }
 
     fn look_at(&self, pool: &Arc<Pool>, is_news: bool) {
@@ -256,15 +269,7 @@ impl Keeper {
                 self.ground.events.tell(EventKind::CameBack, Some(&pool.name), Some(&seat.member.address), reason);
             }
         }
-        if pool.refresh(&self.ground.members, is_news).is_none() {
-            return;
-        }
-        let roster = pool.roster();
-        if pool.lasting.panic(roster.panics) {
-            let reason = format!("{} of {} members are fit", roster.fit, roster.seats.len());
-            let kind = if roster.panics { EventKind::Panic } else { EventKind::Calm };
-            self.ground.events.tell(kind, Some(&pool.name), None, reason);
-        }
+        pool.refresh(&self.ground.members, is_news);
     }
 
     /// Leaves alone who failed too often lately, or is slow.

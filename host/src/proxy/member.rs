@@ -197,9 +197,13 @@ impl Members {
         if let Some(same) = others.iter().find(is_same) {
             return same.clone();
         }
-        // Another check of the same member knows something, too: a new path to ask for makes no member unknown.
-        let health = others.iter().map(|checked| checked.health()).max().unwrap_or_default();
-        let checked = Arc::new(Checked::new(address.clone(), transport.clone(), check.clone(), health));
+        let checked = Arc::new(Checked::new(address.clone(), transport.clone(), check.clone()));
+        // Another check of the same member knows something, too: a new path to ask for makes no member unknown. But not
+        // one that has ended, nor one that speaks to it in another way, which it may not understand.
+        let knows = |other: &&Arc<Checked>| other.is_probed() && other.transport.id == transport.id;
+        if let Some(other) = others.iter().filter(knows).max_by_key(|other| other.health()) {
+            checked.set(other.health(), &other.reason());
+        }
         known.checked.entry(address.clone()).or_default().push(Arc::downgrade(&checked));
         checked
     }

@@ -22,8 +22,9 @@ impl Switch {
         let receipt = self.try_activate(change, origin, seen).await;
         if let Err(refusal) = &receipt {
             self.refuse(origin, &with_causes(refusal));
-            // It may have opened some before it was refused.
+            // It may have opened some before it was refused, and had members probed that nobody needs.
             self.close_unused_listeners();
+            self.keep_watch(None);
         }
         self.switched.notify_one();
         receipt
@@ -50,11 +51,13 @@ impl Switch {
         let release = self.make(number, spec.clone(), policies, current.policies.clone()).await?;
         self.open_listeners(&release)?;
         self.warm(&release).await;
-        self.prepare(&release, origin).await?;
+        let prepared = self.prepare(&release, origin).await;
 
+        // First: a step that came between has its members watched, not those of this change.
         if self.state().generation != generation {
             return Err(Refusal::Overtaken(self.trail().current()));
         }
+        prepared?;
         // On the disk before it serves: what was acknowledged is there after a crash.
         let trail = if current.number == 0 { Trail::starting_at(number) } else { trail.then(number) };
         let entry = origin.entry(Kind::Activate, Some(current.number), Some(number), origin.why.clone());

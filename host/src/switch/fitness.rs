@@ -12,7 +12,7 @@ use crate::proxy::health::Health;
 use crate::proxy::pool::Pool;
 use crate::proxy::roster::Seat;
 use crate::release::Release;
-use crate::spec::DeciderSpec;
+use crate::spec::{DeciderSpec, PoolSpec};
 
 /// How long a switch waits until members that nobody knows have been found and probed.
 const PROBING_MAX: Duration = Duration::from_secs(3);
@@ -48,7 +48,10 @@ impl Switch {
             return Ok(());
         }
         for pool in coming_into_use(&self.current.pin(), release) {
-            if let Some(reason) = what_is_wrong(&pool) {
+            // Of whom nothing is known now, nothing is known against.
+            let is_known =
+                |seat: &Seat| seat.checked.as_ref().is_none_or(|it| it.is_probed() && it.health() != Health::Unknown);
+            if let Some(reason) = what_is_wrong(&pool).filter(|_| pool.roster().seats.iter().all(is_known)) {
                 return Err(sick(&pool, reason));
             }
         }
@@ -73,10 +76,11 @@ impl Switch {
         // Those of `back` are kept warm, where they are not in use anyway.
         let behind = neighbours[0].as_ref().map(|behind| behind.pools.values()).into_iter().flatten();
         let warm = behind.filter(|pool| {
-            current.pools.get(&pool.name).is_none_or(|used| !Arc::ptr_eq(used, pool)) || !is_used(&current, pool)
+            let behind = neighbours[0].as_ref();
+            behind.is_some_and(|behind| is_used(behind, pool)) && !is_used(&current, pool)
         });
         self.ground.warm.store(Arc::new(warm.cloned().collect()));
-        self.keeper.watch(pools);
+        self.keeper.watch(pools, current.pools.values().cloned().collect());
     }
 }
 
@@ -85,21 +89,29 @@ fn is_used(release: &Release, pool: &Arc<Pool>) -> bool {
     release.spec.vips.values().any(|vip| destinations(release, &vip.decider).any(|used| Arc::ptr_eq(used, pool)))
 }
 
-/// The pools that requests go to by `new`, and not, or as another set of members, by `old`.
+/// The pools that requests of a vip go to by `new`, and not, or to other members or in another way, by `old`.
 fn coming_into_use(old: &Release, new: &Release) -> Vec<Arc<Pool>> {
     let mut coming: Vec<Arc<Pool>> = Vec::new();
     for (name, vip) in &new.spec.vips {
-        let same_decider = old.spec.vips.get(name).is_some_and(|old| old.decider == vip.decider);
+        let before = old.spec.vips.get(name);
+        let before: Vec<_> = before.into_iter().flat_map(|vip| destinations(old, &vip.decider)).collect();
         for pool in destinations(new, &vip.decider) {
-            let same_pool = old.pools.get(&pool.name).is_some_and(|old| old.spec.members == pool.spec.members);
-            let is_in_use = same_decider && same_pool;
-            let is_known = coming.iter().any(|known| Arc::ptr_eq(known, pool));
-            if !is_in_use && !is_known {
+            let is_used = before.iter().any(|before| before.name == pool.name && goes_alike(&before.spec, &pool.spec));
+            if !is_used && !coming.iter().any(|known| Arc::ptr_eq(known, pool)) {
                 coming.push(pool.clone());
             }
         }
     }
     coming
+}
+
+/// Whether requests meet the same members, spoken to in the same way.
+fn goes_alike(one: &PoolSpec, other: &PoolSpec) -> bool {
+    let members = |spec: &PoolSpec| -> Vec<_> {
+        spec.members.iter().filter(|member| !member.drain).map(|member| member.at.clone()).collect()
+    };
+    let way = |spec: &PoolSpec| (spec.members_file.clone(), spec.protocol, spec.proxy_protocol, spec.tls.clone());
+    members(one) == members(other) && way(one) == way(other)
 }
 
 fn destinations<'a>(release: &'a Release, decider: &'a DeciderSpec) -> impl Iterator<Item = &'a Arc<Pool>> {
@@ -137,15 +149,14 @@ fn what_is_wrong(pool: &Pool) -> Option<String> {
     Some(listed(&told, roster.seats.len()))
 }
 
-/// Tries to reach a pool of which nothing is known: without checks, and never asked.
+/// Tries to reach a pool of which no check knows anything. That its members answered once does not say that they are there.
 async fn reach(pool: &Arc<Pool>) -> Result<(), Refusal> {
     let roster = pool.roster();
-    let is_known = |seat: &Seat| seat.checked.is_some() || seat.member.deeds().answers > 0;
-    if roster.seats.is_empty() || roster.seats.iter().any(is_known) {
+    if roster.seats.is_empty() || pool.spec.check.is_some() {
         return Ok(());
     }
     let mut tries = JoinSet::new();
-    for seat in roster.seats.iter().take(TRIED_MAX) {
+    for seat in roster.seats.iter().filter(|seat| !seat.is_drained()).take(TRIED_MAX) {
         let (pool, address) = (pool.clone(), seat.member.address.clone());
         tries.spawn(async move {
             let reached = pool.transport.connect(&address, None, pool.timeouts.connect.min(PROBING_MAX)).await;

@@ -161,9 +161,9 @@ async fn keys_leave_a_member_that_is_left_alone_and_no_other_and_come_back() {
         assert!(during != name && (before == name || before == during), "{before} {during}");
     }
     bad.answers(200);
-    host.wait_for_state(bad.address(), "on-trial").await;
+    host.wait_for_blue(bad.address(), "on-trial").await;
     host.get("/", &[("x-user", &key)]).await;
-    host.wait_for_state(bad.address(), "fit").await;
+    host.wait_for_blue(bad.address(), "fit").await;
     assert_eq!(owners(&host, "x-user", value).await, before);
 }
 
@@ -214,10 +214,10 @@ async fn a_member_that_came_back_gets_its_part_step_by_step() {
     doubles[0].answers(500);
     while host.get("/", &[]).await.status == 200 {}
     doubles[0].answers(200);
-    while host.events(EventKind::CameBack).is_empty() {
+    while host.events_of(EventKind::CameBack).is_empty() {
         host.get("/", &[]).await;
     }
-    host.wait_for_state(doubles[0].address(), "fit").await;
+    host.wait_for_blue(doubles[0].address(), "fit").await;
     // The roster is made anew a few times a second.
     in_time("it gets little", async {
         while counts(&host, 20, &[]).await.get("back").is_some_and(|back| *back > 4) {}

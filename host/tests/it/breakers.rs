@@ -52,9 +52,9 @@ async fn a_member_that_fails_in_a_row_is_left_alone_until_a_trial_goes_well() {
     let reasons = host.wait_for_events(EventKind::LeftAlone, 2).await;
     assert_eq!(reasons[1], "1 failures in a row, the last: answered 503; left alone for 200ms");
     bad.answers(200);
-    host.wait_for_state(bad.address(), "on-trial").await;
+    host.wait_for_blue(bad.address(), "on-trial").await;
     fail(&host, &bad, 1).await;
-    host.wait_for_state(bad.address(), "fit").await;
+    host.wait_for_blue(bad.address(), "fit").await;
     let reasons = host.wait_for_events(EventKind::CameBack, 1).await;
     assert_eq!(reasons, ["a request was answered as it should be"]);
 }
@@ -79,7 +79,7 @@ async fn only_one_request_at_a_time_is_a_trial_and_none_is_lost_with_its_client(
     let host = breaking(&[bad.address(), good.address()], "failures = 1, rest = \"1ms\"").await;
     bad.answers(503);
     fail(&host, &bad, 1).await;
-    host.wait_for_state(bad.address(), "on-trial").await;
+    host.wait_for_blue(bad.address(), "on-trial").await;
     bad.answers(200);
     bad.holds();
     for _ in 0..3 {
@@ -100,7 +100,7 @@ async fn only_one_request_at_a_time_is_a_trial_and_none_is_lost_with_its_client(
     }
     bad.holds_no_more();
     fail(&host, &bad, 1).await;
-    host.wait_for_state(bad.address(), "fit").await;
+    host.wait_for_blue(bad.address(), "fit").await;
 }
 
 fn get() -> Request<crate::support::Body> {
@@ -136,20 +136,20 @@ async fn a_trial_is_over_when_its_answer_begins() {
     for _ in 0..2 {
         assert_eq!(host.get("/", &[]).await.status, 500);
     }
-    host.wait_for_state(address, "on-trial").await;
+    host.wait_for_blue(address, "on-trial").await;
     let mut tunnel = dial(host.address()).await;
     let upgrade = b"GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
     tunnel.write_all(upgrade).await.unwrap();
     assert!(in_time("101", read_head(&mut tunnel)).await.unwrap().starts_with("HTTP/1.1 101 "));
-    host.wait_for_state(address, "fit").await;
+    host.wait_for_blue(address, "fit").await;
     // While the tunnel stays, it fails again, and comes back again.
     for _ in 0..2 {
         assert_eq!(host.get("/", &[]).await.status, 500);
     }
     good.store(true, std::sync::atomic::Ordering::SeqCst);
-    host.wait_for_state(address, "on-trial").await;
+    host.wait_for_blue(address, "on-trial").await;
     assert_eq!(host.get("/", &[]).await.status, 200);
-    host.wait_for_state(address, "fit").await;
+    host.wait_for_blue(address, "fit").await;
     // The end of the tunnel is no failure of a trial that went well long ago.
     serving.abort();
     let _ = in_time("the end", tunnel.read_to_end(&mut Vec::new())).await;
@@ -220,7 +220,7 @@ async fn the_only_member_is_back_as_soon_as_it_can_be_reached() {
         }
     });
     assert_eq!(host.get("/", &[]).await.status, 200);
-    host.wait_for_state(address, "fit").await;
+    host.wait_for_blue(address, "fit").await;
     host.wait_for_events(EventKind::Calm, 1).await;
     serving.abort();
 }
@@ -231,7 +231,7 @@ async fn while_the_only_member_is_on_trial_others_are_not_turned_away() {
     let host = breaking(&[only.address()], "failures = 1, rest = \"1ms\", share_max = 100").await;
     only.answers(500);
     fail(&host, &only, 1).await;
-    host.wait_for_state(only.address(), "on-trial").await;
+    host.wait_for_blue(only.address(), "on-trial").await;
     only.answers(200);
     only.holds();
     let asked: Vec<_> = (0..5).map(|_| tokio::spawn(send(host.address(), get()))).collect();
@@ -274,14 +274,14 @@ async fn a_member_that_came_back_is_not_judged_by_what_it_did_before() {
     bad.answers(502);
     fail(&host, &bad, 30).await;
     bad.answers(200);
-    host.wait_for_state(bad.address(), "on-trial").await;
+    host.wait_for_blue(bad.address(), "on-trial").await;
     fail(&host, &bad, 1).await;
-    host.wait_for_state(bad.address(), "fit").await;
+    host.wait_for_blue(bad.address(), "fit").await;
     // Long enough for it to be judged again.
     let began = tokio::time::Instant::now();
     while began.elapsed() < Duration::from_millis(1200) {
         assert_eq!(host.get("/", &[]).await.status, 200);
-        assert_eq!(host.events(EventKind::LeftAlone).len(), 1);
+        assert_eq!(host.events_of(EventKind::LeftAlone).len(), 1);
     }
 }
 
@@ -328,7 +328,10 @@ async fn what_clients_do_is_no_failure_of_a_member() {
     let long = Request::post("/").header("host", "a").body(http_body_util::BodyExt::boxed(long)).unwrap();
     assert_eq!(send(host.address(), long).await.status(), 413);
     host.wait_until_idle().await;
-    assert_eq!((&host.blue(only.address()).await["failures"], host.events(EventKind::LeftAlone).len()), (&0.into(), 0));
+    assert_eq!(
+        (&host.blue(only.address()).await["failures"], host.events_of(EventKind::LeftAlone).len()),
+        (&0.into(), 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -399,10 +402,10 @@ async fn an_upgrade_may_be_a_trial() {
     let host = host(&[bad.address()], &format!("{ONE_TRY}\n{keys}")).await;
     bad.answers(500);
     fail(&host, &bad, 1).await;
-    host.wait_for_state(bad.address(), "on-trial").await;
+    host.wait_for_blue(bad.address(), "on-trial").await;
     bad.answers(400);
     // It says no, which is an answer.
     let stream = dial(host.address()).await;
     assert!(client_async("ws://a/chat", stream).await.is_err());
-    host.wait_for_state(bad.address(), "fit").await;
+    host.wait_for_blue(bad.address(), "fit").await;
 }

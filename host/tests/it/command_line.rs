@@ -15,7 +15,7 @@ async fn host() -> (Host, Member, Member) {
     (setup.vip("web", "pool = \"blue\"").start().await, blue, green)
 }
 
-async fn switchback(host: &Host, args: &[&str]) -> Output {
+pub(crate) async fn switchback(host: &Host, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchback"));
     command.env_clear().env("USER", "ann").arg("--config").arg(host.config_path()).args(args);
     command.output().await.unwrap()

@@ -220,7 +220,7 @@ impl Host {
     }
 
     /// Waits until a member of the pool `blue` is in this state.
-    pub(crate) async fn wait_for_state(&self, address: SocketAddr, state: &str) {
+    pub(crate) async fn wait_for_blue(&self, address: SocketAddr, state: &str) {
         in_time(state, async {
             while self.blue(address).await["state"] != state {
                 tokio::time::sleep(std::time::Duration::from_millis(1)).await;
@@ -230,15 +230,15 @@ impl Host {
     }
 
     /// The reasons of the events of a kind, oldest first.
-    pub(crate) fn events(&self, kind: EventKind) -> Vec<String> {
+    pub(crate) fn events_of(&self, kind: EventKind) -> Vec<String> {
         let events = self.app().switch.ground.events.last(1000);
         events.into_iter().rev().filter(|event| event.kind == kind).map(|event| event.reason).collect()
     }
 
     /// Waits until there are so many events of a kind.
     pub(crate) async fn wait_for_events(&self, kind: EventKind, count: usize) -> Vec<String> {
-        until("an event", || self.events(kind).len() >= count).await;
-        self.events(kind)
+        until("an event", || self.events_of(kind).len() >= count).await;
+        self.events_of(kind)
     }
 
     /// Requests in flight.

@@ -15,7 +15,7 @@ use crate::tls_traffic::{chain, private_key};
 
 /// A member with the certificate `member.pem` as it is at each handshake; it takes clients that `authority` knows, and
 /// answers with the name it was asked for, what was agreed on, and whether it was shown a certificate.
-async fn member(folder: &Path, authority: &Authority) -> Member {
+pub(crate) async fn member(folder: &Path, authority: &Authority) -> Member {
     let mut roots = RootCertStore::empty();
     roots.add(chain(&authority.ca_path(folder))[0].clone()).unwrap();
     let (folder, roots) = (folder.to_owned(), Arc::new(roots));

@@ -1,7 +1,7 @@
 //! What checks say of a member, where requests can read it.
 
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::standing::Health;
@@ -18,13 +18,16 @@ pub struct Checked {
     /// The check.
     pub check: Arc<CheckSpec>,
     health: AtomicU8,
+    /// Whether it is probed now: if not, what is believed of it may be from long ago.
+    is_probed: AtomicBool,
     reason: Mutex<Arc<str>>,
 }
 
 impl Checked {
-    /// A member of which so much is known.
-    pub fn new(address: Address, transport: Arc<Transport>, check: Arc<CheckSpec>, health: Health) -> Self {
-        Self { address, transport, check, health: AtomicU8::new(health as u8), reason: Mutex::new("".into()) }
+    /// A member of which nothing is known.
+    pub fn new(address: Address, transport: Arc<Transport>, check: Arc<CheckSpec>) -> Self {
+        let (health, is_probed, reason) = (AtomicU8::default(), AtomicBool::default(), Mutex::new("".into()));
+        Self { address, transport, check, health, is_probed, reason }
     }
 
     /// What is believed of it.
@@ -39,6 +42,16 @@ impl Checked {
     /// Why.
     pub fn reason(&self) -> Arc<str> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether it is probed now.
+    pub fn is_probed(&self) -> bool {
+        self.is_probed.load(Ordering::Relaxed)
+    }
+
+    /// From now on it is (not) probed.
+    pub fn set_probed(&self, is_probed: bool) {
+        self.is_probed.store(is_probed, Ordering::Relaxed);
     }
 
     /// What is believed of it from now on.

@@ -23,6 +23,8 @@ use crate::time;
 #[derive(Clone)]
 pub(super) struct Checks {
     prober: prober::Checks<Arc<Checked>>,
+    /// Those that are probed, in the order of their places in memory.
+    probed: Arc<Mutex<Vec<Arc<Checked>>>>,
     /// Until it is begun, on the keeper's own runtime.
     run: Arc<Mutex<Option<Run>>>,
 }
@@ -38,7 +40,7 @@ impl Checks {
         };
         let seed = getrandom::u64().expect("the system has randomness");
         let (prober, checks) = Prober::new(connect, told, AT_ONCE, seed);
-        Self { prober: checks, run: Arc::new(Mutex::new(Some(Box::pin(prober.run())))) }
+        Self { prober: checks, probed: Arc::default(), run: Arc::new(Mutex::new(Some(Box::pin(prober.run())))) }
     }
 
     /// Begins, beside the caller.
@@ -50,25 +52,34 @@ impl Checks {
 
     /// Probes the members of these pools, and no others.
     pub(super) fn keep(&self, pools: &[Arc<Pool>]) {
-        self.prober.keep(pools.iter().flat_map(|pool| pairs(pool, |_| true)));
+        let pairs: Vec<_> = pools.iter().flat_map(|pool| pairs(pool)).collect();
+        let mut now: Vec<_> = pairs.iter().map(|pair| pair.member.clone()).collect();
+        now.sort_unstable_by_key(Arc::as_ptr);
+        now.iter().for_each(|checked| checked.set_probed(true));
+        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_left = |checked: &&Arc<Checked>| now.binary_search_by_key(&Arc::as_ptr(checked), Arc::as_ptr).is_err();
+        probed.iter().filter(has_left).for_each(|checked| checked.set_probed(false));
+        *probed = now;
+        self.prober.keep(pairs);
     }
 
-    /// Probes now who has not answered yet; answers whether there was anybody.
-    pub(super) async fn probe_unknown(&self, pools: &[Arc<Pool>], at_most: Duration) -> bool {
-        let is_unknown = |checked: &Checked| checked.health() == Health::Unknown;
-        let unknown: Vec<_> = pools.iter().flat_map(|pool| pairs(pool, is_unknown)).collect();
-        if unknown.is_empty() {
+    /// Probes now who has not answered since it is probed: what was known of it before may be from long ago, or from
+    /// another check. Answers whether there was anybody.
+    pub(super) async fn probe_new(&self, pools: &[Arc<Pool>], at_most: Duration) -> bool {
+        let known = self.prober.of(pools.iter().flat_map(|pool| pairs(pool))).await;
+        let new: Vec<_> = known.into_iter().filter(|known| known.last.is_none()).map(|known| known.pair).collect();
+        if new.is_empty() {
             return false;
         }
-        self.prober.probe_now(unknown, at_most).await;
+        self.prober.probe_now(new, at_most).await;
         true
     }
 }
 
 /// What is probed of a pool.
-fn pairs(pool: &Pool, of: impl Fn(&Checked) -> bool) -> Vec<Pair<Arc<Checked>>> {
+fn pairs(pool: &Pool) -> Vec<Pair<Arc<Checked>>> {
     let pair = |seat: &Seat| {
-        let member = seat.checked.clone().filter(|checked| of(checked))?;
+        let member = seat.checked.clone()?;
         let authority = match &member.address {
             Address::Tcp(address) => address.to_string(),
             Address::Unix(_) => "localhost".to_owned(),
@@ -106,7 +117,12 @@ fn connect(pair: &Pair<Arc<Checked>>) -> impl Future<Output = io::Result<Stream>
 /// A member got well, or sick.
 fn hear(ground: &Ground, checked: &Checked, changed: &Changed) {
     let reason = changed.reason.to_string();
+    // A check that is new confirms what another one knew.
+    let is_news = checked.health() != changed.to;
     checked.set(changed.to, &reason);
+    if !is_news {
+        return;
+    }
     let kind = if changed.to == Health::Healthy { EventKind::Healthy } else { EventKind::Sick };
     if kind == EventKind::Healthy {
         let (member, now) = (ground.members.at(&checked.address), time::nanos_since_start());

@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::proxy::finding::dns::resolver::{Resolver, Servers};
 use crate::proxy::finding::dns::{self, Sought, Ttl};
@@ -31,6 +33,8 @@ pub(super) struct Sources {
 /// A source, and what it was last good for.
 struct Followed {
     list: watch::Receiver<List>,
+    /// Since when.
+    since: Instant,
     listener: JoinHandle<()>,
 }
 
@@ -67,7 +71,7 @@ impl Sources {
                 }
             }
             let listener = tokio::spawn(listen(list.clone(), self.changed.clone()));
-            self.followed.insert(source, Followed { list, listener });
+            self.followed.insert(source, Followed { list, since: Instant::now(), listener });
         }
     }
 
@@ -81,12 +85,14 @@ impl Sources {
         self.changed.notified().await;
     }
 
-    /// Resolves when each of these has answered.
-    pub(super) fn found(&self, sources: &[Source]) -> impl Future<Output = ()> + Send + use<> {
-        let lists: Vec<_> = sources.iter().filter_map(|source| Some(self.followed.get(source)?.list.clone())).collect();
+    /// Resolves when each of these has answered, or is followed for so long without. Who was silent for so long before is
+    /// not waited for.
+    pub(super) fn found(&self, sources: &[Source], at_most: Duration) -> impl Future<Output = ()> + Send + use<> {
+        let followed = sources.iter().filter_map(|source| self.followed.get(source));
+        let lists: Vec<_> = followed.map(|followed| (followed.list.clone(), followed.since + at_most)).collect();
         async move {
-            for mut list in lists {
-                let _ = list.wait_for(Option::is_some).await;
+            for (mut list, until) in lists {
+                let _ = tokio::time::timeout_at(until, list.wait_for(Option::is_some)).await;
             }
         }
     }

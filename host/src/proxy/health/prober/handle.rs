@@ -45,8 +45,12 @@ impl<M> Checks<M> {
 
     /// Probes these pairs now, ahead of all that is due, and answers what is known of each, in this order, once each has a new
     /// result, or after this time. A probe that is under way counts. Those that are not in the set are not probed.
-    pub async fn probe_now(&self, pairs: impl IntoIterator<Item = Pair<M>>, at_most: Duration) -> Vec<Known<M>> {
-        let pairs: Vec<_> = pairs.into_iter().map(Arc::new).collect();
+    pub async fn probe_now<P: Into<Arc<Pair<M>>>>(
+        &self,
+        pairs: impl IntoIterator<Item = P>,
+        at_most: Duration,
+    ) -> Vec<Known<M>> {
+        let pairs: Vec<_> = pairs.into_iter().map(Into::into).collect();
         let (done, is_done) = oneshot::channel();
         let question = Question::Probe { pairs: pairs.clone(), done };
         let probed = async {
@@ -61,6 +65,11 @@ impl<M> Checks<M> {
             Some(known) => known,
             None => pairs.into_iter().map(unknown).collect(),
         }
+    }
+
+    /// What is known of these pairs, in this order; nothing if the prober has ended.
+    pub async fn of(&self, pairs: impl IntoIterator<Item = Pair<M>>) -> Vec<Known<M>> {
+        self.known(Some(pairs.into_iter().map(Arc::new).collect())).await.unwrap_or_default()
     }
 
     /// What is known of all pairs, in no order; nothing if the prober has ended.

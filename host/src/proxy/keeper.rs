@@ -114,10 +114,7 @@ impl Keeper {
 
     fn hear(&mut self, News { pool, member, deed }: News) {
         let (kind, reason) = match deed {
-            Deed::CameBack => {
-                member.came_back(time::nanos_since_start());
-                (EventKind::CameBack, "a request was answered as it should be".into())
-            }
+            Deed::CameBack => (EventKind::CameBack, "a request was answered as it should be".into()),
             Deed::LeftAlone { failures, cause, rest } => {
                 // It was judged for that: when it is back, it is by what it does then.
                 self.windows.remove(&member.id);
@@ -142,8 +139,11 @@ impl Keeper {
         for seat in &pool.roster().seats {
             let breaker = &seat.member.breaker;
             // Where there are checks, no request need be risked.
-            if breaker.state(now) == State::HalfOpen && seat.checked.is_some() && seat.is_well() && breaker.close(now) {
+            if breaker.state(now) == State::HalfOpen && seat.checked.is_some() && seat.is_well() {
                 seat.member.came_back(now);
+                if !breaker.close(now) {
+                    continue;
+                }
                 let reason = "checks find it healthy".to_owned();
                 self.ground.events.tell(EventKind::CameBack, Some(&pool.name), Some(&seat.member.address), reason);
             }

@@ -270,7 +270,8 @@ async fn a_place_is_kept_through_tries_and_given_back_after_errors() {
     host.wait_until_idle().await;
     assert!(doubles.iter().all(|double| double.most() == 1));
     doubles.iter().for_each(|double| double.answers(200));
-    assert_eq!(host.get("/", &[]).await.status, 200);
+    // The budget may be spent, for a moment.
+    in_time("an answer", async { while host.get("/", &[]).await.status != 200 {} }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,8 +48,9 @@ async fn ask(host: &Host, method: &str, key: &str, content: &'static str) -> Ans
 async fn whatever_could_not_be_sent_is_sent_to_another_member() {
     let good = Double::named("good").await;
     let host = host(&[nobody().await, good.address()], "").await;
+    // No more than the budget pays for, should all keys lead to the one that is gone.
     for method in ["GET", "POST", "PUT", "PATCH"] {
-        for key in 0..8 {
+        for key in 0..3 {
             let answer = ask(&host, method, &format!("k{key}"), "content").await;
             assert_eq!((answer.status.as_u16(), &*answer.body), (200, "good"), "{method}");
         }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::{accept_async, client_async};
 
-use crate::doubles::{BlackHole, Double, nobody};
+use crate::doubles::{BlackHole, Double, nobody, vanish};
 use crate::peers::{PAIRS, Speaks, dial};
 use crate::support::{Answer, Host, Member, fed, in_time, read_head, send, send_raw, whole};
 
@@ -345,7 +345,7 @@ async fn a_client_that_goes_away_during_a_try_leaves_nothing_behind() {
         clients.push(stream);
     }
     crate::support::until("all are under way", || held.has() > 0 && host.in_flight() == 30).await;
-    drop(clients);
+    clients.into_iter().for_each(vanish);
     host.wait_until_idle().await;
     let pool = host.pool("blue").await;
     assert_eq!(host.blue(hole.address).await["failures"], 0, "{pool}");

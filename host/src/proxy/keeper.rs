@@ -19,14 +19,19 @@ pub use self::sources::Names;
 use self::sources::Sources;
 use super::breaker::State;
 use super::events::EventKind;
+use super::health::Health;
 use super::member::{Deeds, Member};
 use super::pool::Pool;
+use super::roster::Seat;
 use super::window::Window;
 use crate::release::Ground;
 use crate::time;
 
-/// How often all pools are looked through, when nothing is heard of.
+/// How often pools are looked at in which something passes with time: a rest that ends, a slow start.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// How often all of them are, when nothing is heard of.
+const LOOK_AT_ALL: Duration = Duration::from_secs(1);
 
 /// How often at most, whatever is heard of.
 const LOOK_MIN: Duration = Duration::from_millis(5);
@@ -90,6 +95,8 @@ pub struct Keeper {
     probed: Arc<Notify>,
     checks: Checks,
     sources: Sources,
+    /// Pools in which something passes with time.
+    restless: Vec<Arc<Pool>>,
     /// Pools whose members are found and checked.
     watched: Vec<Arc<Pool>>,
     /// Those of them that the current release has.
@@ -139,18 +146,18 @@ impl Keeper {
         let probed = Arc::new(Notify::new());
         let checks = Checks::new(ground.clone(), probed.clone());
         let (sources, windows) = (Sources::new(names), HashMap::new());
-        let (watched, serving) = (Vec::new(), Vec::new());
+        let (restless, watched, serving) = (Vec::new(), Vec::new(), Vec::new());
         let handle = Handle(sender);
         let own = handle.clone();
-        (Self { ground, news, orders, own, probed, checks, sources, watched, serving, windows }, handle)
+        (Self { ground, news, orders, own, probed, checks, sources, restless, watched, serving, windows }, handle)
     }
 
     /// Keeps them for ever.
     pub async fn keep(mut self) {
         self.checks.begin();
-        let mut judged = Instant::now();
+        let (mut judged, mut looked) = (Instant::now(), Instant::now());
         loop {
-            let mut done = None;
+            let (mut done, mut has_heard) = (None, true);
             tokio::select! {
                 news = self.news.recv() => news.into_iter().for_each(|news| self.hear(news)),
                 Some(order) = self.orders.recv() => match order {
@@ -166,17 +173,22 @@ impl Keeper {
                 },
                 () = self.probed.notified() => {}
                 () = self.sources.changed() => {}
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(LOOK) => has_heard = false,
             }
             while let Ok(news) = self.news.try_recv() {
                 self.hear(news);
             }
-            let pools = self.ground.pools.all();
-            if judged.elapsed() >= JUDGE {
-                judged = Instant::now();
-                self.judge(&pools);
+            if has_heard || looked.elapsed() >= LOOK_AT_ALL {
+                looked = Instant::now();
+                let pools = self.ground.pools.all();
+                if judged.elapsed() >= JUDGE {
+                    judged = looked;
+                    self.judge(&pools);
+                }
+                self.look(&pools);
+            } else {
+                self.look_again();
             }
-            self.look(&pools);
             match done {
                 Some(done) => drop(done.send(())),
                 None => tokio::time::sleep(LOOK_MIN).await,
@@ -207,10 +219,7 @@ impl Keeper {
 
     fn hear(&mut self, News { pool, member, deed }: News) {
         let (kind, reason) = match deed {
-            Deed::CameBack => {
-                member.came_back(time::nanos_since_start());
-                (EventKind::CameBack, "a request was answered as it should be".into())
-            }
+            Deed::CameBack => (EventKind::CameBack, "a request was answered as it should be".into()),
             Deed::LeftAlone { failures, cause, rest } => {
                 // It was judged for that: when it is back, it is by what it does then.
                 self.windows.remove(&member.id);
@@ -232,6 +241,7 @@ impl Keeper {
     /// Brings all pools in line with their members.
     fn look(&mut self, pools: &[Arc<Pool>]) {
         let mut has_news = false;
+        self.restless.clear();
         for pool in pools {
             let mut is_news = false;
             for source in pool.sources() {
@@ -244,12 +254,30 @@ impl Keeper {
             }
             has_news |= is_news;
             self.look_at(pool, is_news);
+            if !pool.roster().is_calm() {
+                self.restless.push(pool.clone());
+            }
         }
         if has_news {
             self.checks.keep(&self.watched);
         }
+        self.tell_of_panics();
+    }
+
+    /// Looks at those in which something passes with time.
+    fn look_again(&self) {
+        self.restless.iter().for_each(|pool| self.look_at(pool, false));
+        self.tell_of_panics();
+    }
+
+    fn tell_of_panics(&self) {
         for pool in &self.serving {
             let roster = pool.roster();
+            // Who has not answered a first probe yet is not away.
+            let is_new = |seat: &Seat| seat.checked.as_ref().is_some_and(|checked| checked.health() == Health::Unknown);
+            if roster.panics && roster.seats.iter().any(is_new) {
+                continue;
+            }
             if pool.lasting.panic(roster.panics) {
                 let reason = format!("{} of {} members are fit", roster.fit, roster.seats.len());
                 let kind = if roster.panics { EventKind::Panic } else { EventKind::Calm };
@@ -263,8 +291,11 @@ impl Keeper {
         for seat in &pool.roster().seats {
             let breaker = &seat.member.breaker;
             // Where there are checks, no request need be risked.
-            if seat.checked.is_some() && seat.is_well() && breaker.state(now) == State::HalfOpen && breaker.close(now) {
+            if breaker.state(now) == State::HalfOpen && seat.checked.is_some() && seat.is_well() {
                 seat.member.came_back(now);
+                if !breaker.close(now) {
+                    continue;
+                }
                 let reason = "its rest is over, and checks find it healthy".to_owned();
                 self.ground.events.tell(EventKind::CameBack, Some(&pool.name), Some(&seat.member.address), reason);
             }

@@ -302,6 +302,10 @@ impl InUse {
             let now = time::nanos_since_start();
             // Where all members are used, this may be any request. It can be reached, then, if that was what it lacked.
             let shows = breaker.state(now) == State::HalfOpen || breaker.is_unreachable();
+            if shows {
+                // First: a roster that shows it as fit is to know since when.
+                self.member.came_back(now);
+            }
             if shows && breaker.close(now) {
                 self.pool.tell(&self.member, Deed::CameBack);
             }

@@ -165,6 +165,11 @@ impl Roster {
         !self.panics && panics(&self.seats, self.panic_below, now_nanos).1
     }
 
+    /// Whether nothing in it changes just because time passes.
+    pub fn is_calm(&self) -> bool {
+        !self.is_passing && self.seats.iter().all(|seat| seat.member.breaker.is_closed())
+    }
+
     /// Whether requests with keys find their members here.
     pub fn has_keys(&self) -> bool {
         self.table.is_some()

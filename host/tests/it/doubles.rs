@@ -181,6 +181,12 @@ async fn answer(told: Arc<Told>, request: Request<Incoming>) -> Response<Body> {
     response.body(whole(told.name)).unwrap()
 }
 
+/// Goes away in a way that cannot be taken for a client that only has nothing more to say.
+pub(crate) fn vanish(stream: TcpStream) {
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+}
+
 /// An address that refuses connections.
 pub(crate) async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()

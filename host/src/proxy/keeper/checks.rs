@@ -55,7 +55,6 @@ impl Checks {
         let pairs: Vec<_> = pools.iter().flat_map(|pool| pairs(pool)).collect();
         let mut now: Vec<_> = pairs.iter().map(|pair| pair.member.clone()).collect();
         now.sort_unstable_by_key(Arc::as_ptr);
-        now.iter().for_each(|checked| checked.set_probed(true));
         let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
         let has_left = |checked: &&Arc<Checked>| now.binary_search_by_key(&Arc::as_ptr(checked), Arc::as_ptr).is_err();
         probed.iter().filter(has_left).for_each(|checked| checked.set_probed(false));
@@ -120,6 +119,8 @@ fn hear(ground: &Ground, checked: &Checked, changed: &Changed) {
     // A check that is new confirms what another one knew.
     let is_news = checked.health() != changed.to;
     checked.set(changed.to, &reason);
+    // Not when it was begun: what was known of it until now may be from long ago.
+    checked.set_probed(true);
     if !is_news {
         return;
     }

@@ -246,6 +246,7 @@ impl Keeper {
             self.checks.keep(&self.watched);
         }
         for pool in &self.serving {
+            pool.serves();
             let roster = pool.roster();
             if pool.lasting.panic(roster.panics) {
                 let reason = format!("{} of {} members are fit", roster.fit, roster.seats.len());

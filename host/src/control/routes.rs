@@ -137,8 +137,10 @@ async fn put_member(
     body: Bytes,
 ) -> Answer<Receipt> {
     let MemberRequest { weight, zone, drain, why, force } = parse(&body)?;
-    let change = Change::Member { pool, at: whereabouts(&member)?, edit: MemberEdit::Set { weight, zone, drain } };
-    let origin = origin(&headers, why, force);
+    let at = whereabouts(&member)?;
+    let why = why.unwrap_or_else(|| format!("member {at} of pool {pool} is set"));
+    let change = Change::Member { pool, at, edit: MemberEdit::Set { weight, zone, drain } };
+    let origin = origin(&headers, Some(why), force);
     whole(async move { api.switch.activate(change, &origin, Vec::new()).await }).await
 }
 
@@ -149,8 +151,10 @@ async fn delete_member(
     body: Bytes,
 ) -> Answer<Receipt> {
     let StepRequest { why, force } = parse(&body)?;
-    let change = Change::Member { pool, at: whereabouts(&member)?, edit: MemberEdit::Remove };
-    let origin = origin(&headers, why, force);
+    let at = whereabouts(&member)?;
+    let why = why.unwrap_or_else(|| format!("member {at} of pool {pool} is removed"));
+    let change = Change::Member { pool, at, edit: MemberEdit::Remove };
+    let origin = origin(&headers, Some(why), force);
     whole(async move { api.switch.activate(change, &origin, Vec::new()).await }).await
 }
 

@@ -272,6 +272,7 @@ impl Keeper {
 
     fn tell_of_panics(&self) {
         for pool in &self.serving {
+            pool.serves();
             let roster = pool.roster();
             // Who has not answered a first probe yet is not away.
             let is_new = |seat: &Seat| seat.checked.as_ref().is_some_and(|checked| checked.health() == Health::Unknown);

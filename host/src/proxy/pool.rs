@@ -59,6 +59,9 @@ pub struct Pool {
     turns: PerWorker<AtomicUsize>,
 }
 
+/// The greatest weight of a seat: what a file may say. A thousand times as much still has room in a roster.
+const WEIGHT_MAX: u64 = 65_535;
+
 /// Where members of a pool are found, other than in its release.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Source {
@@ -248,42 +251,54 @@ impl Pool {
         if !is_news && is_true {
             return None;
         }
-        let seats = if is_news { self.seats(&found, members, now) } else { before.seats.to_vec() };
+        let seats = if is_news { self.seats(&found, members) } else { before.seats.to_vec() };
         let roster = Roster::new(seats, &self.spec.balance, has_keys, &before, now);
         Some(self.roster.swap(Arc::new(roster)))
     }
 
+    /// It is the one that serves: its members that are drained are so from now on, and no others of its name.
+    pub fn serves(&self) {
+        let roster = self.roster.load();
+        let drained = roster.seats.iter().filter(|seat| seat.is_drained()).map(|seat| seat.member.id);
+        self.lasting.drains(&drained.collect::<Vec<_>>(), time::nanos_since_start());
+    }
+
     /// The seats that the release and the sources give.
-    fn seats(&self, found: &BTreeMap<Source, Arc<[Found]>>, members: &Members, now_nanos: u64) -> Vec<Seat> {
+    fn seats(&self, found: &BTreeMap<Source, Arc<[Found]>>, members: &Members) -> Vec<Seat> {
         let mut seats: Vec<Seat> = Vec::new();
+        let mut weights: Vec<u64> = Vec::new();
         let mut seated = HashSet::new();
-        let mut seat = |address, weight, zone: Option<&str>, drains| {
+        let mut seat = |address, weight, zone: Option<&str>, drains: bool| {
             // Whoever is named first counts: an address of a name may also be there by itself.
             let member = members.at(address);
             if !seated.insert(member.id) {
                 return;
             }
-            let drained_at = self.lasting.drain(member.id, drains, now_nanos);
+            let drained = drains.then(|| self.lasting.drained(member.id));
             let checked = self.check.as_ref().map(|check| members.checked(address, &self.transport, check));
             let zone: Option<Arc<str>> = zone.map(Into::into);
             let is_near = self.own_zone.is_none() || zone == self.own_zone;
-            seats.push(Seat { member, checked, weight, zone, is_near, drained_at });
+            weights.push(weight);
+            seats.push(Seat { member, checked, weight: 0, zone, is_near, drained });
         };
         for spec in &self.spec.members {
             let MemberSpec { at, weight, zone, drain } = spec;
             if let Whereabouts::Address(address) = at {
-                seat(address, *weight, zone.as_deref(), *drain);
+                seat(address, u64::from(*weight), zone.as_deref(), *drain);
                 continue;
             }
             for found in found.get(&Source::Name(at.clone())).into_iter().flat_map(|found| found.iter()) {
-                let weight = weight * found.weight.unwrap_or(1);
+                let weight = u64::from(*weight) * u64::from(found.weight.unwrap_or(1));
                 seat(&found.address, weight, found.zone.as_deref().or(zone.as_deref()), *drain);
             }
         }
         if let Some(file) = &self.spec.members_file {
             for found in found.get(&Source::File(file.clone())).into_iter().flat_map(|found| found.iter()) {
-                seat(&found.address, found.weight.unwrap_or(1), found.zone.as_deref(), false);
+                seat(&found.address, found.weight.unwrap_or(1).into(), found.zone.as_deref(), false);
             }
+        }
+        for (seat, weight) in seats.iter_mut().zip(bounded(&weights)) {
+            seat.weight = weight;
         }
         seats
     }
@@ -355,6 +370,15 @@ impl Drop for InUse {
             self.pool.lasting.queue.wake();
         }
     }
+}
+
+/// The same weights in proportion, and none above [`WEIGHT_MAX`]: those of DNS and those of the pool are multiplied.
+fn bounded(weights: &[u64]) -> impl Iterator<Item = u32> {
+    let greatest = weights.iter().copied().max().unwrap_or(0).max(WEIGHT_MAX);
+    let scale = move |weight: u64| u128::from(weight) * u128::from(WEIGHT_MAX) / u128::from(greatest);
+    // Who had some weight keeps some.
+    let scaled = move |weight: &u64| u32::try_from(scale(*weight)).expect("within the bound").max((*weight > 0).into());
+    weights.iter().map(scaled)
 }
 
 /// Whether an answer is the member's failure, and not the request's.

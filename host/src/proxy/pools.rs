@@ -1,7 +1,7 @@
 //! All pools that some release still has: alike ones shared, and what pools of one name have in common.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::pool::Pool;
@@ -25,9 +25,12 @@ pub struct Lasting {
     pub queue: Queue,
     /// Whether it was said that too few members are fit.
     panics: AtomicBool,
-    /// Since when members are drained, by their ids, in nanoseconds since the process started.
-    drained: Mutex<HashMap<u64, u64>>,
+    /// Members that are drained in some release, by their ids.
+    drained: Mutex<HashMap<u64, Arc<DrainedSince>>>,
 }
+
+/// Since when the current release drains a member, in nanoseconds since the process started; zero where it does not, yet.
+pub type DrainedSince = AtomicU64;
 
 impl Pools {
     /// The pool that `spec` describes: the one that is known, or a new one.
@@ -69,14 +72,22 @@ impl Namesakes {
 }
 
 impl Lasting {
-    /// Since when a member is drained, if it is. What it is drained for goes on where it was.
-    pub(super) fn drain(&self, member: u64, drains: bool, now_nanos: u64) -> Option<u64> {
+    /// Since when a member is drained that some release drains: the same in all of them.
+    pub(super) fn drained(&self, member: u64) -> Arc<DrainedSince> {
+        self.drained.lock().unwrap_or_else(PoisonError::into_inner).entry(member).or_default().clone()
+    }
+
+    /// The current release drains these members, and no others. Who was drained before goes on being so since then.
+    pub(super) fn drains(&self, members: &[u64], now_nanos: u64) {
         let mut drained = self.drained.lock().unwrap_or_else(PoisonError::into_inner);
-        if drains {
-            return Some(*drained.entry(member).or_insert(now_nanos));
-        }
-        drained.remove(&member);
-        None
+        drained.retain(|member, since| {
+            if members.contains(member) {
+                let _ = since.compare_exchange(0, now_nanos.max(1), Ordering::Relaxed, Ordering::Relaxed);
+            } else {
+                since.store(0, Ordering::Relaxed);
+            }
+            Arc::strong_count(since) > 1
+        });
     }
 
     /// Whether it is news that the pool does (not) have too few members that are fit.

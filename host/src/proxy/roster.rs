@@ -4,12 +4,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::balancer::{maglev, slow_start, turns::Turns, zones};
 use super::breaker::State;
 use super::health::{Checked, Health};
 use super::member::Member;
+use super::pools::DrainedSince;
 use crate::spec::pool::{Balance, BalanceSpec};
 
 /// Seats looked at in a pool's order, before each is looked at.
@@ -44,14 +46,14 @@ pub struct Seat {
     pub member: Arc<Member>,
     /// What checks say; `None` where there are none.
     pub checked: Option<Arc<Checked>>,
-    /// Its part of the requests: 1 to 1000.
+    /// Its part of the requests, beside those of the others: 65,535 at most.
     pub weight: u32,
     /// Its zone.
     pub zone: Option<Arc<str>>,
     /// Whether it is in the proxy's own zone, or no zones are told apart.
     pub is_near: bool,
-    /// Since when it gets no new requests, in nanoseconds since the process started; `None` where it does.
-    pub drained_at: Option<u64>,
+    /// Since when it gets no new requests; `None` where it does.
+    pub drained: Option<Arc<DrainedSince>>,
 }
 
 /// Whether a member is fit for new requests.
@@ -93,7 +95,13 @@ impl Seat {
 
     /// Whether it gets no new requests.
     pub fn is_drained(&self) -> bool {
-        self.drained_at.is_some()
+        self.drained.is_some()
+    }
+
+    /// Whether it is drained, but not for so long that clients that are bound to it have to go.
+    fn is_bound_still(&self, limit: Duration, now_nanos: u64) -> bool {
+        let since = self.drained.as_ref().map(|since| since.load(Ordering::Relaxed));
+        since.is_some_and(|since| since == 0 || u128::from(now_nanos.saturating_sub(since)) < limit.as_nanos())
     }
 
     /// Whether checks say nothing against it.
@@ -231,8 +239,8 @@ impl Roster {
 
     /// Whether a member still gets the requests of those that are bound to it.
     fn keeps(&self, seat: &Seat, now_nanos: u64) -> bool {
-        let is_in_time = |at: u64| u128::from(now_nanos.saturating_sub(at)) < self.drain_limit.as_nanos();
-        seat.drained_at.is_none_or(is_in_time) && seat.is_well() && seat.member.breaker.state(now_nanos) != State::Open
+        let keeps = !seat.is_drained() || seat.is_bound_still(self.drain_limit, now_nanos);
+        keeps && seat.is_well() && seat.member.breaker.state(now_nanos) != State::Open
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The types mirror the contract's. Nothing is checked here: the proxy checks every decision, whoever wrote it.
 
+use std::time::Duration;
+
 use crate::Pool;
 
 /// What becomes of a request: a pool serves it, or the policy answers it.
@@ -37,8 +39,22 @@ pub struct Route {
     pub remove_request_headers: Vec<String>,
     /// Response header fields to add.
     pub add_response_headers: Vec<Field>,
+    /// How long members may take.
+    pub timeouts: Timeouts,
     /// Why, for the log.
     pub reason: Option<String>,
+}
+
+/// How long members may take for one request; what is `None` is as the vip or the pool says. The proxy keeps milliseconds,
+/// and cuts what is longer than the vip allows (`policy_timeout_max`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until an answer begins.
+    pub response: Option<Duration>,
+    /// For which a member may fall silent in the middle of its answer.
+    pub between_bytes: Option<Duration>,
+    /// For the whole exchange, waiting and tries included.
+    pub whole: Option<Duration>,
 }
 
 /// An answer made by the policy itself.
@@ -76,6 +92,7 @@ impl Decision {
             set_request_headers: Vec::new(),
             remove_request_headers: Vec::new(),
             add_response_headers: Vec::new(),
+            timeouts: Timeouts::default(),
             reason: None,
         })
     }
@@ -112,6 +129,24 @@ impl Decision {
         };
         headers.push(Field::new(name, value));
         self
+    }
+
+    /// Gives members so long until their answer begins. Zero is refused, here and in the next two.
+    #[must_use]
+    pub fn response_timeout(self, time: Duration) -> Self {
+        self.route(|route| route.timeouts.response = Some(time))
+    }
+
+    /// Lets a member fall silent for so long in the middle of its answer.
+    #[must_use]
+    pub fn between_bytes_timeout(self, time: Duration) -> Self {
+        self.route(|route| route.timeouts.between_bytes = Some(time))
+    }
+
+    /// Gives the whole exchange so long, waiting and tries included.
+    #[must_use]
+    pub fn whole_timeout(self, time: Duration) -> Self {
+        self.route(|route| route.timeouts.whole = Some(time))
     }
 
     /// Says why, in a few words, for the log.
@@ -189,6 +224,7 @@ mod tests {
             .affinity("key")
             .set_request_header("a", "1")
             .remove_request_header("b")
+            .response_timeout(Duration::from_secs(1))
             .add_response_header("c", "3")
             .because("closed");
         let expect = Response { reason: Some("closed".to_owned()), ..Response::new(403).header("c", "3") };

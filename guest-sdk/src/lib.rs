@@ -73,7 +73,7 @@ pub mod wasm;
 
 pub use switchback_policy_macros::policy;
 
-pub use crate::decision::{Decision, Field, Response, Route};
+pub use crate::decision::{Decision, Field, Response, Route, Timeouts};
 pub use crate::host::{Load, now, random};
 pub use crate::policy::{NoConfig, Policy};
 pub use crate::pool::Pool;

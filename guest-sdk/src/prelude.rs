@@ -4,4 +4,6 @@ pub use serde::Deserialize;
 
 #[cfg(not(target_family = "wasm"))]
 pub use crate::test;
-pub use crate::{Certificate, Decision, Load, Pool, Request, Response, Value, log, now, policy, random, share};
+pub use crate::{
+    Certificate, Decision, Load, Pool, Request, Response, Timeouts, Value, log, now, policy, random, share,
+};

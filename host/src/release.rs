@@ -153,7 +153,7 @@ impl Release {
         let rung = |policy: &Arc<Policy>| {
             let pools = policy.manifest.pools.iter().map(|name| pools.get(name.as_str()).cloned()).collect();
             let pools = RungPools(pools);
-            pools.0.iter().flatten().for_each(|pool| pool.expect_keys());
+            pools.0.iter().flatten().for_each(|pool| pool.expect_keys(&ground.members));
             let counts = ground.counts.policy(&policy.build.name);
             Rung { policy: policy.clone(), pools: Arc::new(pools), counts }
         };

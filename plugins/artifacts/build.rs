@@ -18,6 +18,7 @@ const GUESTS: &[(&str, &str)] = &[
     ("by-path", "policy-by-path"),
     ("canary", "policy-canary"),
     ("label", "policy-label"),
+    ("time-limit", "policy-time-limit"),
     ("faulty/absurd-answers", "faulty-absurd-answers"),
     ("faulty/configure-fails", "faulty-configure-fails"),
     ("faulty/configure-loops", "faulty-configure-loops"),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{StatusCode, header::HeaderMap};
 
-use super::wasm::{WireField, WireResponse, WireRoute};
+use super::wasm::{WireField, WireResponse, WireRoute, WireTimeouts};
 use super::{Fault, text};
 
 /// Header fields one answer may carry.
@@ -103,10 +103,13 @@ pub enum Nonsense {
     /// A key that is too long.
     #[error("answered with an affinity key of {0} bytes, at most {AFFINITY_BYTES_MAX} are allowed")]
     Affinity(usize),
+    /// A time in which nothing can happen.
+    #[error("asked for a timeout of zero")]
+    Timeout,
 }
 
-/// Checks an answer that names one of `pools` by its position.
-pub(super) fn route(wire: WireRoute, pools: usize) -> Result<Answer, Fault> {
+/// Checks an answer that names one of `pools` by its position, and the timeouts that were asked for beside it.
+pub(super) fn route(wire: WireRoute, timeouts: Option<WireTimeouts>, pools: usize) -> Result<Answer, Fault> {
     if wire.pool as usize >= pools {
         return Err(Nonsense::Pool(wire.pool, pools).into());
     }
@@ -122,9 +125,21 @@ pub(super) fn route(wire: WireRoute, pools: usize) -> Result<Answer, Fault> {
         set: budget.fields(wire.set_request_headers)?,
         remove: wire.remove_request_headers.iter().map(|name| budget.name(name)).collect::<Result<_, _>>()?,
         add: budget.fields(wire.add_response_headers)?,
-        timeouts: RouteTimeouts::default(),
+        timeouts: timeouts.map(self::timeouts).transpose()?.unwrap_or_default(),
         reason: wire.reason.map(reason),
     }))
+}
+
+fn timeouts(wire: WireTimeouts) -> Result<RouteTimeouts, Nonsense> {
+    let time = |millis: Option<u32>| match millis {
+        Some(0) => Err(Nonsense::Timeout),
+        millis => Ok(millis.map(|millis| Duration::from_millis(millis.into()))),
+    };
+    Ok(RouteTimeouts {
+        response: time(wire.response_millis)?,
+        between_bytes: time(wire.between_bytes_millis)?,
+        whole: time(wire.whole_millis)?,
+    })
 }
 
 pub(super) fn response(wire: WireResponse) -> Result<Answer, Fault> {
@@ -223,6 +238,25 @@ mod tests {
     fn a_good_answer_passes() {
         let Ok(Answer::Respond(answer)) = respond(404, &[("x-why", b"gone")], 10) else { panic!("expected an answer") };
         assert_eq!((answer.status.as_u16(), answer.headers["x-why"].as_bytes()), (404, &b"gone"[..]));
+    }
+
+    #[test]
+    fn timeouts_are_what_was_asked_for_and_never_zero() {
+        let check = |[response, between_bytes, whole]: [Option<u32>; 3], expected: Result<RouteTimeouts, Nonsense>| {
+            let wire =
+                WireTimeouts { response_millis: response, between_bytes_millis: between_bytes, whole_millis: whole };
+            assert_eq!(timeouts(wire), expected);
+        };
+        let time = |millis| Some(Duration::from_millis(millis));
+        check([None; 3], Ok(RouteTimeouts::default()));
+        check([Some(1), None, Some(3)], Ok(RouteTimeouts { response: time(1), between_bytes: None, whole: time(3) }));
+        check(
+            [None, Some(u32::MAX), None],
+            Ok(RouteTimeouts { between_bytes: time(4_294_967_295), ..Default::default() }),
+        );
+        for zero in [[Some(0), None, None], [None, Some(0), None], [Some(1), None, Some(0)]] {
+            check(zero, Err(Nonsense::Timeout));
+        }
     }
 
     #[test]

@@ -17,4 +17,4 @@ pub use artifact::Artifact;
 pub use engine::Engine;
 pub use instance::{Inputs, Instance};
 
-pub(super) use contract::{Field as WireField, Response as WireResponse, Route as WireRoute};
+pub(super) use contract::{Field as WireField, Response as WireResponse, Route as WireRoute, Timeouts as WireTimeouts};

@@ -59,9 +59,15 @@ impl Breaker {
         }
     }
 
+    /// Whether requests go through, whatever the time.
+    pub fn is_closed(&self) -> bool {
+        self.open_until.load(Ordering::Relaxed) == 0
+    }
+
     /// What it is now.
     pub fn state(&self, now_nanos: u64) -> State {
-        match self.open_until.load(Ordering::Relaxed) {
+        // Whoever sees it closed sees what was done before: see `close`.
+        match self.open_until.load(Ordering::Acquire) {
             0 => State::Closed,
             until if now_nanos < until => State::Open,
             _ => State::HalfOpen,
@@ -117,7 +123,7 @@ impl Breaker {
 
     /// Closes it; answers whether it was not.
     pub fn close(&self, now_nanos: u64) -> bool {
-        let was_open = self.open_until.swap(0, Ordering::Relaxed) != 0;
+        let was_open = self.open_until.swap(0, Ordering::Release) != 0;
         if was_open {
             self.closed_at.store(now_nanos, Ordering::Relaxed);
             self.failures_in_a_row.store(0, Ordering::Relaxed);

@@ -19,14 +19,19 @@ pub use self::sources::Names;
 use self::sources::Sources;
 use super::breaker::State;
 use super::events::EventKind;
+use super::health::Health;
 use super::member::{Deeds, Member};
 use super::pool::Pool;
+use super::roster::Seat;
 use super::window::Window;
 use crate::release::Ground;
 use crate::time;
 
-/// How often all pools are looked through, when nothing is heard of.
+/// How often pools are looked at in which something passes with time: a rest that ends, a slow start.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// How often all of them are, when nothing is heard of.
+const LOOK_AT_ALL: Duration = Duration::from_secs(1);
 
 /// How often at most, whatever is heard of.
 const LOOK_MIN: Duration = Duration::from_millis(5);
@@ -90,6 +95,8 @@ pub struct Keeper {
     probed: Arc<Notify>,
     checks: Checks,
     sources: Sources,
+    /// Pools in which something passes with time.
+    restless: Vec<Arc<Pool>>,
     /// Pools whose members are found and checked.
     watched: Vec<Arc<Pool>>,
     /// Those of them that the current release has.
@@ -139,18 +146,18 @@ impl Keeper {
         let probed = Arc::new(Notify::new());
         let checks = Checks::new(ground.clone(), probed.clone());
         let (sources, windows) = (Sources::new(names), HashMap::new());
-        let (watched, serving) = (Vec::new(), Vec::new());
+        let (restless, watched, serving) = (Vec::new(), Vec::new(), Vec::new());
         let handle = Handle(sender);
         let own = handle.clone();
-        (Self { ground, news, orders, own, probed, checks, sources, watched, serving, windows }, handle)
+        (Self { ground, news, orders, own, probed, checks, sources, restless, watched, serving, windows }, handle)
     }
 
     /// Keeps them for ever.
     pub async fn keep(mut self) {
         self.checks.begin();
-        let mut judged = Instant::now();
+        let (mut judged, mut looked) = (Instant::now(), Instant::now());
         loop {
-            let mut done = None;
+            let (mut done, mut has_heard) = (None, true);
             tokio::select! {
                 news = self.news.recv() => news.into_iter().for_each(|news| self.hear(news)),
                 Some(order) = self.orders.recv() => match order {
@@ -166,17 +173,22 @@ impl Keeper {
                 },
                 () = self.probed.notified() => {}
                 () = self.sources.changed() => {}
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(LOOK) => has_heard = false,
             }
             while let Ok(news) = self.news.try_recv() {
                 self.hear(news);
             }
-            let pools = self.ground.pools.all();
-            if judged.elapsed() >= JUDGE {
-                judged = Instant::now();
-                self.judge(&pools);
+            if has_heard || looked.elapsed() >= LOOK_AT_ALL {
+                looked = Instant::now();
+                let pools = self.ground.pools.all();
+                if judged.elapsed() >= JUDGE {
+                    judged = looked;
+                    self.judge(&pools);
+                }
+                self.look(&pools);
+            } else {
+                self.look_again();
             }
-            self.look(&pools);
             match done {
                 Some(done) => drop(done.send(())),
                 None => tokio::time::sleep(LOOK_MIN).await,
@@ -192,7 +204,8 @@ impl Keeper {
         done: oneshot::Sender<()>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let until = Instant::now() + at_most;
-        let found = self.sources.found(pools.iter().flat_map(|pool| pool.sources()).collect(), at_most / 2);
+        let sources: Vec<_> = pools.iter().flat_map(|pool| pool.sources()).collect();
+        let found = self.sources.found(&sources, at_most / 2);
         let (checks, handle) = (self.checks.clone(), self.own.clone());
         async move {
             found.await;
@@ -204,13 +217,12 @@ impl Keeper {
         }
     }
 
-    fn hear(&self, News { pool, member, deed }: News) {
+    fn hear(&mut self, News { pool, member, deed }: News) {
         let (kind, reason) = match deed {
-            Deed::CameBack => {
-                member.came_back(time::nanos_since_start());
-                (EventKind::CameBack, "a request was answered as it should be".into())
-            }
+            Deed::CameBack => (EventKind::CameBack, "a request was answered as it should be".into()),
             Deed::LeftAlone { failures, cause, rest } => {
+                // It was judged for that: when it is back, it is by what it does then.
+                self.windows.remove(&member.id);
                 let cause = match cause {
                     Cause::Unreachable(cause) | Cause::Failed(cause) => {
                         format!("{failures} failures in a row, the last: {cause}")
@@ -229,6 +241,7 @@ impl Keeper {
     /// Brings all pools in line with their members.
     fn look(&mut self, pools: &[Arc<Pool>]) {
         let mut has_news = false;
+        self.restless.clear();
         for pool in pools {
             let mut is_news = false;
             for source in pool.sources() {
@@ -241,13 +254,31 @@ impl Keeper {
             }
             has_news |= is_news;
             self.look_at(pool, is_news);
+            if !pool.roster().is_calm() {
+                self.restless.push(pool.clone());
+            }
         }
         if has_news {
             self.checks.keep(&self.watched);
         }
+        self.tell_of_panics();
+    }
+
+    /// Looks at those in which something passes with time.
+    fn look_again(&self) {
+        self.restless.iter().for_each(|pool| self.look_at(pool, false));
+        self.tell_of_panics();
+    }
+
+    fn tell_of_panics(&self) {
         for pool in &self.serving {
             pool.serves();
             let roster = pool.roster();
+            // Who has not answered a first probe yet is not away.
+            let is_new = |seat: &Seat| seat.checked.as_ref().is_some_and(|checked| checked.health() == Health::Unknown);
+            if roster.panics && roster.seats.iter().any(is_new) {
+                continue;
+            }
             if pool.lasting.panic(roster.panics) {
                 let reason = format!("{} of {} members are fit", roster.fit, roster.seats.len());
                 let kind = if roster.panics { EventKind::Panic } else { EventKind::Calm };
@@ -261,8 +292,11 @@ impl Keeper {
         for seat in &pool.roster().seats {
             let breaker = &seat.member.breaker;
             // Where there are checks, no request need be risked.
-            if seat.checked.is_some() && seat.is_well() && breaker.state(now) == State::HalfOpen && breaker.close(now) {
+            if breaker.state(now) == State::HalfOpen && seat.checked.is_some() && seat.is_well() {
                 seat.member.came_back(now);
+                if !breaker.close(now) {
+                    continue;
+                }
                 let reason = "its rest is over, and checks find it healthy".to_owned();
                 self.ground.events.tell(EventKind::CameBack, Some(&pool.name), Some(&seat.member.address), reason);
             }
@@ -276,9 +310,9 @@ impl Keeper {
         for pool in pools {
             for seat in &pool.roster().seats {
                 let id = seat.member.id;
-                if !lately.contains_key(&id) {
-                    lately.insert(id, self.windows.entry(id).or_default().tick(seat.member.deeds()));
-                }
+                // Once, whatever the number of pools that it is in.
+                let tick = || self.windows.entry(id).or_default().tick(seat.member.deeds());
+                lately.entry(id).or_insert_with(tick);
             }
         }
         self.windows.retain(|id, _| lately.contains_key(id));
@@ -296,21 +330,26 @@ impl Keeper {
         // The lower median: of two members, the faster one is the measure.
         let usual = means.len().checked_sub(1).map(|last| means[last / 2]);
         for seat in &roster.seats {
-            let deeds = &lately[&seat.member.id];
-            let percent = (deeds.failures * 100).checked_div(deeds.requests).unwrap_or(0);
-            let cause = if spec.failure_percent > 0
-                && deeds.requests >= REQUESTS_MIN
-                && percent >= u64::from(spec.failure_percent)
-            {
-                format!("{percent} % of {} requests failed", deeds.requests)
-            } else if let (Some(mean), Some(usual)) = (mean(deeds), usual)
-                && spec.slow_factor > 0
-                && mean > SLOW_MIN_MICROS.max(usual * u64::from(spec.slow_factor))
-            {
-                format!("answers take {} ms, where {} ms are usual", mean / 1000, usual.div_ceil(1000))
-            } else {
+            if !seat.member.breaker.is_closed() {
+                // What it does on trial, or when all are used, is not to send it away again once it is back.
+                self.windows.entry(seat.member.id).or_default().forget();
                 continue;
-            };
+            }
+            let deeds = &lately[&seat.member.id];
+            // Not of those that have begun: of some, nothing is known yet.
+            let ended = deeds.failures + deeds.successes;
+            let percent = (deeds.failures * 100).checked_div(ended).unwrap_or(0);
+            let cause =
+                if spec.failure_percent > 0 && ended >= REQUESTS_MIN && percent >= u64::from(spec.failure_percent) {
+                    format!("{percent} % of {ended} requests failed")
+                } else if let (Some(mean), Some(usual)) = (mean(deeds), usual)
+                    && spec.slow_factor > 0
+                    && mean > SLOW_MIN_MICROS.max(usual * u64::from(spec.slow_factor))
+                {
+                    format!("answers take {} ms, where {} ms are usual", mean / 1000, usual.div_ceil(1000))
+                } else {
+                    continue;
+                };
             if pool.open_breaker(&seat.member, 0, Cause::Rate(cause))
                 && let Some(window) = self.windows.get_mut(&seat.member.id)
             {

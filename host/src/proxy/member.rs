@@ -28,6 +28,7 @@ pub struct Member {
     connections: AtomicU32,
     requests: AtomicU64,
     failures: AtomicU64,
+    successes: AtomicU64,
     answers: AtomicU64,
     answer_micros: AtomicU64,
     /// Until when it wants no request that another member failed, in nanoseconds since the process started.
@@ -43,6 +44,8 @@ pub struct Deeds {
     pub requests: u64,
     /// Of these, those that failed.
     pub failures: u64,
+    /// And those that ended well.
+    pub successes: u64,
     /// Those it answered.
     pub answers: u64,
     /// Time until these answers began, added up.
@@ -59,6 +62,7 @@ impl Member {
             connections: 0.into(),
             requests: 0.into(),
             failures: 0.into(),
+            successes: 0.into(),
             answers: 0.into(),
             answer_micros: 0.into(),
             left_alone_until: 0.into(),
@@ -81,6 +85,7 @@ impl Member {
         Deeds {
             requests: self.requests.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
+            successes: self.successes.load(Ordering::Relaxed),
             answers: self.answers.load(Ordering::Relaxed),
             answer_micros: self.answer_micros.load(Ordering::Relaxed),
         }
@@ -108,9 +113,15 @@ impl Member {
         self.left_alone_until.store(until, Ordering::Relaxed);
     }
 
-    pub(super) fn begin(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    /// One more request, unless there are `max`; answers whether it may be sent.
+    pub(super) fn begin(&self, max: Option<u32>) -> bool {
+        // Looking first and adding then would let through as many as there are workers.
+        let within = |now: u32| max.is_none_or(|max| now < max).then_some(now + 1);
+        if self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_err() {
+            return false;
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     pub(super) fn end(&self) {
@@ -119,6 +130,12 @@ impl Member {
 
     pub(super) fn fail(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request has ended well.
+    pub(super) fn succeed(&self) {
+        self.successes.fetch_add(1, Ordering::Relaxed);
+        self.breaker.succeed();
     }
 
     /// An answer has begun, after this time.
@@ -216,7 +233,7 @@ mod tests {
         let members = Members::default();
         let address = &"127.0.0.1:1".parse().unwrap();
         let first = members.at(address);
-        first.begin();
+        assert!(first.begin(Some(1)) && !first.begin(Some(1)));
         assert_eq!(members.at(address).in_flight(), 1);
         drop(first);
         assert_eq!(members.at(address).in_flight(), 0);

@@ -27,7 +27,6 @@ use crate::release::Ground;
 use crate::spec::PoolSpec;
 use crate::spec::check::CheckSpec;
 use crate::spec::member::{MemberSpec, Whereabouts};
-use crate::spec::pool::Balance;
 use crate::telemetry::PoolCounts;
 use crate::time;
 
@@ -95,8 +94,12 @@ pub enum Choice {
 pub struct InUse {
     /// The member.
     pub member: Arc<Member>,
-    /// Whether this request shows whether the member is well again.
+    /// Whether this request is still to show whether the member is well again.
     is_trial: Cell<bool>,
+    /// Whether the member failed it: once is enough, whatever else is wrong with its answer.
+    has_failed: Cell<bool>,
+    /// Whether it has begun to answer.
+    has_answered: Cell<bool>,
     /// The pool.
     pub pool: Arc<Pool>,
 }
@@ -133,36 +136,46 @@ impl Pool {
         self.roster.load_full()
     }
 
-    /// A member for a request that begins now.
-    /// `is_full` says of which members this worker can have no connection now.
+    /// A member for a request that begins now. `is_full` says of which members this worker can have no connection now.
     pub fn choose(self: &Arc<Self>, worker: usize, wanted: &Wanted<'_>, is_full: impl Fn(&Member) -> bool) -> Choice {
         let now = time::nanos_since_start();
-        let limits = &self.spec.limits;
-        let (mut is_busy, mut is_trial) = (false, false);
+        let max = self.spec.limits.member_requests_max;
         let roster = self.roster.load();
         let turn = || self.turns.of(worker).fetch_add(1, Ordering::Relaxed);
-        let takes = |seat: &Seat| {
-            let member = &seat.member;
-            if limits.member_requests_max.is_some_and(|max| member.in_flight() >= max) || is_full(member) {
-                is_busy = true;
-                return false;
-            }
-            match member.breaker.pass(now) {
-                Pass::Free => true,
-                Pass::Trial => {
-                    is_trial = true;
-                    true
+        let (mut is_busy, mut is_trial) = (false, false);
+        let mut choose = |panics: bool| {
+            let takes = |seat: &Seat| {
+                let Seat { member, .. } = seat;
+                if is_full(member) {
+                    is_busy = true;
+                    return false;
                 }
-                Pass::Refused => roster.panics,
-            }
+                let pass = member.breaker.pass(now);
+                if pass == Pass::Refused && !panics {
+                    return false;
+                }
+                is_trial = pass == Pass::Trial;
+                if !member.begin(max) {
+                    is_busy = true;
+                    if is_trial {
+                        member.breaker.end_trial();
+                    }
+                    return false;
+                }
+                true
+            };
+            roster.choose(wanted, now, panics, turn, takes)
         };
-        let balance = &self.spec.balance;
-        let by_load = balance.by == Balance::LeastRequests;
-        match roster.choose(wanted, balance.drain_limit, now, by_load, turn, takes) {
-            Some(seat) => {
-                seat.member.begin();
-                Choice::Member(InUse { member: seat.member.clone(), is_trial: Cell::new(is_trial), pool: self.clone() })
-            }
+        // The roster is made away from here: it may not know yet that nobody is fit any more.
+        let seat = choose(roster.panics).or_else(|| roster.must_panic(now).then(|| choose(true)).flatten());
+        match seat {
+            Some(seat) => Choice::Member(InUse {
+                member: seat.member.clone(),
+                is_trial: Cell::new(is_trial),
+                has_failed: Cell::new(false),
+                has_answered: Cell::new(false),
+                pool: self.clone(),
+            }),
             None if is_busy => Choice::Busy,
             None => Choice::Nobody,
         }
@@ -193,9 +206,11 @@ impl Pool {
         let _ = self.news.try_send(News { pool: self.name.clone(), member: member.clone(), deed });
     }
 
-    /// Requests with keys may come, from now on.
-    pub fn expect_keys(&self) {
-        self.has_keys.store(true, Ordering::Relaxed);
+    /// Requests with keys may come, from now on: the first of them is to meet its member.
+    pub fn expect_keys(&self, members: &Members) {
+        if !self.has_keys.swap(true, Ordering::Relaxed) {
+            self.refresh(members, false);
+        }
     }
 
     /// Requests in flight to all its members.
@@ -228,13 +243,15 @@ impl Pool {
     /// Brings the roster in line with how things stand; answers the one before, if it was not.
     pub fn refresh(&self, members: &Members, is_news: bool) -> Option<Arc<Roster>> {
         let now = time::nanos_since_start();
+        // One at a time: seats of before must not take the place of those that were found meanwhile.
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.roster.load();
         let has_keys = self.has_keys.load(Ordering::Relaxed);
         let is_true = before.is_true(now) && before.has_keys() == has_keys;
         if !is_news && is_true {
             return None;
         }
-        let seats = if is_news { self.seats(members) } else { before.seats.to_vec() };
+        let seats = if is_news { self.seats(&found, members) } else { before.seats.to_vec() };
         let roster = Roster::new(seats, &self.spec.balance, has_keys, &before, now);
         Some(self.roster.swap(Arc::new(roster)))
     }
@@ -247,8 +264,7 @@ impl Pool {
     }
 
     /// The seats that the release and the sources give.
-    fn seats(&self, members: &Members) -> Vec<Seat> {
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+    fn seats(&self, found: &BTreeMap<Source, Arc<[Found]>>, members: &Members) -> Vec<Seat> {
         let mut seats: Vec<Seat> = Vec::new();
         let mut weights: Vec<u64> = Vec::new();
         let mut seated = HashSet::new();
@@ -293,13 +309,23 @@ impl InUse {
     pub fn answered(&self, status: StatusCode, after: Duration) {
         self.member.answer(after);
         if is_failure(status) {
-            self.fail(Cause::Answered(status));
-        } else {
-            self.member.breaker.succeed();
-            if self.is_trial.get() && self.member.breaker.close(time::nanos_since_start()) {
+            return self.fail(Cause::Answered(status));
+        }
+        self.has_answered.set(true);
+        let breaker = &self.member.breaker;
+        if !breaker.is_closed() {
+            let now = time::nanos_since_start();
+            // Where all members are used, this may be any request. It can be reached, then, if that was what it lacked.
+            let shows = breaker.state(now) == State::HalfOpen || breaker.is_unreachable();
+            if shows {
+                // First: a roster that shows it as fit is to know since when.
+                self.member.came_back(now);
+            }
+            if shows && breaker.close(now) {
                 self.pool.tell(&self.member, Deed::CameBack);
             }
         }
+        self.end_trial();
     }
 
     /// The member failed a request.
@@ -311,6 +337,9 @@ impl InUse {
     }
 
     fn fail(&self, cause: Cause) {
+        if self.has_failed.replace(true) {
+            return;
+        }
         let breaker = &self.member.breaker;
         self.member.fail();
         let failures = breaker.fail();
@@ -318,8 +347,10 @@ impl InUse {
         if self.is_trial.get() || (max > 0 && failures >= max) {
             self.pool.open_breaker(&self.member, failures, cause);
         }
+        self.end_trial();
     }
 
+    /// What a trial is to show, its answer's head shows: the rest of it may take hours.
     fn end_trial(&self) {
         if self.is_trial.take() {
             self.member.breaker.end_trial();
@@ -330,6 +361,10 @@ impl InUse {
 impl Drop for InUse {
     fn drop(&mut self) {
         self.end_trial();
+        // Not before: the answer could have broken off.
+        if self.has_answered.get() && !self.has_failed.get() {
+            self.member.succeed();
+        }
         self.member.end();
         if self.pool.spec.limits.are_set() {
             self.pool.lasting.queue.wake();

@@ -22,6 +22,7 @@ use crate::telemetry::Limit;
 use crate::telemetry::told::Ended;
 
 /// An answer's content: our own few bytes, or a member's stream.
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one, and a box would be one more for each")]
 pub enum Body {
     /// Made here.
     Full(Option<Bytes>),
@@ -73,6 +74,7 @@ impl Body {
     /// Content streamed from a member.
     pub(super) fn member(
         sent: Sent,
+        status: StatusCode,
         worker: &Rc<Worker>,
         keeps_trailers: bool,
         limits: Limits,
@@ -85,7 +87,7 @@ impl Body {
             worker: worker.clone(),
             use_of_member: sent.member,
             keeps_trailers,
-            is_tunnel: sent.response.status() == StatusCode::SWITCHING_PROTOCOLS,
+            is_tunnel: status == StatusCode::SWITCHING_PROTOCOLS,
             limits,
             silent_since: None,
             alarm: None,
@@ -196,13 +198,21 @@ impl MemberBody {
         let limit = if is_whole { Limit::WholeTimeout } else { Limit::BetweenBytesTimeout };
         self.worker.ground.counts.limited(self.worker.id, limit);
         let address = self.key.address.clone();
-        let error = if is_whole { Error::WholeTimeout(address) } else { Error::Silent(address) };
-        Poll::Ready(self.blame(&error))
+        Poll::Ready(if is_whole {
+            // It did answer, and a client may have taken its time with that.
+            self.broke_off(&Error::WholeTimeout(address))
+        } else {
+            self.blame(&Error::Silent(address))
+        })
     }
 
     /// It is the member's fault.
     fn blame(&self, error: &Error) -> BrokeOff {
         self.use_of_member.failed(error);
+        self.broke_off(error)
+    }
+
+    fn broke_off(&self, error: &Error) -> BrokeOff {
         if let Some(left_out) = self.worker.log.spend() {
             tracing::warn!(%error, left_out, "a member's answer broke off");
         }

@@ -148,7 +148,7 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
     let worker = Rc::new(Worker {
         id,
         current: shared.current,
-        connector: Connector::new(shared.ground.descriptors.clone()),
+        connector: Connector::new(id, shared.ground.workers, shared.ground.descriptors.clone()),
         ground: shared.ground,
         ids: ExchangeIds::default(),
         falls: shared.falls,

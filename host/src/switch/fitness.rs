@@ -1,5 +1,6 @@
 //! Whether the pools that a switch brings into use can serve: known before the first request, not by it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,19 +75,17 @@ impl Switch {
         pools.sort_unstable_by_key(Arc::as_ptr);
         pools.dedup_by(|one, other| Arc::ptr_eq(one, other));
         // Those of `back` are kept warm, where they are not in use anyway.
-        let behind = neighbours[0].as_ref().map(|behind| behind.pools.values()).into_iter().flatten();
-        let warm = behind.filter(|pool| {
-            let behind = neighbours[0].as_ref();
-            behind.is_some_and(|behind| is_used(behind, pool)) && !is_used(&current, pool)
-        });
-        self.ground.warm.store(Arc::new(warm.cloned().collect()));
+        let in_use: HashSet<_> = used(&current).map(Arc::as_ptr).collect();
+        let mut warm: Vec<_> = neighbours[0].iter().flat_map(|behind| used(behind)).cloned().collect();
+        warm.retain(|pool| !in_use.contains(&Arc::as_ptr(pool)));
+        self.ground.warm.store(Arc::new(warm));
         self.keeper.watch(pools, current.pools.values().cloned().collect());
     }
 }
 
-/// Whether requests of a release go to this pool.
-fn is_used(release: &Release, pool: &Arc<Pool>) -> bool {
-    release.spec.vips.values().any(|vip| destinations(release, &vip.decider).any(|used| Arc::ptr_eq(used, pool)))
+/// The pools that requests of a release go to; some more than once.
+fn used(release: &Release) -> impl Iterator<Item = &Arc<Pool>> {
+    release.spec.vips.values().flat_map(|vip| destinations(release, &vip.decider))
 }
 
 /// The pools that requests of a vip go to by `new`, and not, or to other members or in another way, by `old`.
@@ -97,11 +96,13 @@ fn coming_into_use(old: &Release, new: &Release) -> Vec<Arc<Pool>> {
         let before: Vec<_> = before.into_iter().flat_map(|vip| destinations(old, &vip.decider)).collect();
         for pool in destinations(new, &vip.decider) {
             let is_used = before.iter().any(|before| before.name == pool.name && goes_alike(&before.spec, &pool.spec));
-            if !is_used && !coming.iter().any(|known| Arc::ptr_eq(known, pool)) {
+            if !is_used {
                 coming.push(pool.clone());
             }
         }
     }
+    coming.sort_unstable_by_key(Arc::as_ptr);
+    coming.dedup_by(|one, other| Arc::ptr_eq(one, other));
     coming
 }
 
@@ -146,7 +147,7 @@ fn what_is_wrong(pool: &Pool) -> Option<String> {
         format!("{}: {what}", seat.member.address)
     };
     let told: Vec<String> = roster.seats.iter().take(TOLD_MAX).map(wrong).collect();
-    Some(listed(told, roster.seats.len()))
+    Some(listed(&told, roster.seats.len()))
 }
 
 /// Tries to reach a pool of which no check knows anything. That its members answered once does not say that they are there.
@@ -172,14 +173,14 @@ async fn reach(pool: &Arc<Pool>) -> Result<(), Refusal> {
         }
     }
     wrong.truncate(TOLD_MAX);
-    Err(sick(pool, listed(wrong, roster.seats.len())))
+    Err(sick(pool, listed(&wrong, roster.seats.len())))
 }
 
 fn sick(pool: &Pool, reason: String) -> Refusal {
     Refusal::Sick { pool: pool.name.to_string(), reason }
 }
 
-fn listed(told: Vec<String>, all: usize) -> String {
+fn listed(told: &[String], all: usize) -> String {
     let more = if all > told.len() { format!(", and {} more", all - told.len()) } else { String::new() };
     told.join(", ") + &more
 }

@@ -31,6 +31,9 @@ pub const CANARY: &[u8] = guest!("POLICY_CANARY");
 /// `plugins/label`: one pool, and fields of requests and answers.
 pub const LABEL: &[u8] = guest!("POLICY_LABEL");
 
+/// `plugins/time-limit`: one pool; members have as long as a field of the request says, and a key may come from another.
+pub const TIME_LIMIT: &[u8] = guest!("POLICY_TIME_LIMIT");
+
 /// Policies that misbehave.
 ///
 /// Those that do so while deciding behave for the first 16 decisions of an instance, or `{ "after": N }`. All but those

@@ -21,6 +21,7 @@ bindgen!({
     with: { "switchback:policy/types.request": crate::proxy::head::Head },
 });
 
+pub(in crate::policy) use self::switchback::policy::host::Timeouts;
 use self::switchback::policy::types::Certificate;
 pub(in crate::policy) use self::switchback::policy::types::{Field, Response, Route};
 use self::switchback::policy::{host, types};
@@ -32,6 +33,8 @@ pub(super) struct Guest {
     /// The request being decided; `None` between calls and while it is configured.
     pub(super) head: Option<Head>,
     pub(super) inputs: Inputs,
+    /// How long members may take, as the guest wants it; `None` where it did not say.
+    pub(super) timeouts: Option<Timeouts>,
     random_state: u64,
     log: CallLog,
     table: ResourceTable,
@@ -46,6 +49,7 @@ impl Guest {
             meter,
             head: None,
             inputs: Inputs::default(),
+            timeouts: None,
             random_state: 0,
             table: ResourceTable::new(),
             wasi: wasi::nothing(policy, &log),
@@ -58,6 +62,7 @@ impl Guest {
         self.head = head;
         self.random_state = inputs.seed;
         self.inputs = inputs;
+        self.timeouts = None;
         self.log.renew();
     }
 
@@ -187,5 +192,9 @@ impl host::Host for Guest {
         let loads = self.inputs.loads.as_ref();
         let (members, in_flight) = loads.map_or((0, 0), |loads| loads.of(pool));
         host::Load { members, in_flight }
+    }
+
+    fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.timeouts = Some(timeouts);
     }
 }

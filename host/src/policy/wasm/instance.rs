@@ -90,7 +90,7 @@ impl Instance {
         let decision = self.exports.call_decide(&mut self.store, Resource::new_borrow(0));
         let head = self.store.data_mut().head.take().expect("the head stays with the guest for the whole call");
         let answer = match decision {
-            Ok(contract::Decision::Route(route)) => answer::route(route, self.pools),
+            Ok(contract::Decision::Route(route)) => answer::route(route, self.store.data().timeouts, self.pools),
             Ok(contract::Decision::Respond(response)) => answer::response(response),
             Err(error) => Err(fault(&error, &self.store, self.deadline)),
         };

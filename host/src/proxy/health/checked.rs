@@ -18,7 +18,7 @@ pub struct Checked {
     /// The check.
     pub check: Arc<CheckSpec>,
     health: AtomicU8,
-    /// Whether it is probed now: if not, what is believed of it may be from long ago.
+    /// Whether it was probed since it is: if not, what is believed of it may be from long ago.
     is_probed: AtomicBool,
     reason: Mutex<Arc<str>>,
 }
@@ -44,12 +44,12 @@ impl Checked {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether it is probed now.
+    /// Whether it is probed, and has been since that began.
     pub fn is_probed(&self) -> bool {
         self.is_probed.load(Ordering::Relaxed)
     }
 
-    /// From now on it is (not) probed.
+    /// Says whether it is.
     pub fn set_probed(&self, is_probed: bool) {
         self.is_probed.store(is_probed, Ordering::Relaxed);
     }

@@ -55,7 +55,6 @@ impl Checks {
         let pairs: Vec<_> = pools.iter().flat_map(|pool| pairs(pool)).collect();
         let mut now: Vec<_> = pairs.iter().map(|pair| pair.member.clone()).collect();
         now.sort_unstable_by_key(Arc::as_ptr);
-        now.iter().for_each(|checked| checked.set_probed(true));
         let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
         let has_left = |checked: &&Arc<Checked>| now.binary_search_by_key(&Arc::as_ptr(checked), Arc::as_ptr).is_err();
         probed.iter().filter(has_left).for_each(|checked| checked.set_probed(false));
@@ -120,12 +119,19 @@ fn hear(ground: &Ground, checked: &Checked, changed: &Changed) {
     // A check that is new confirms what another one knew.
     let is_news = checked.health() != changed.to;
     checked.set(changed.to, &reason);
+    // Not when it was begun: what was known of it until now may be from long ago.
+    checked.set_probed(true);
     if !is_news {
         return;
     }
     let kind = if changed.to == Health::Healthy { EventKind::Healthy } else { EventKind::Sick };
     if kind == EventKind::Healthy {
-        ground.members.at(&checked.address).came_back(time::nanos_since_start());
+        let (member, now) = (ground.members.at(&checked.address), time::nanos_since_start());
+        member.came_back(now);
+        // It was away, and is back: what it did before says nothing any more.
+        if changed.from == Health::Sick {
+            member.breaker.close(now);
+        }
     }
     ground.events.tell(kind, None, Some(&checked.address), reason);
 }

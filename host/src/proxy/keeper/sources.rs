@@ -87,7 +87,7 @@ impl Sources {
 
     /// Resolves when each of these has answered, or is followed for so long without. Who was silent for so long before is
     /// not waited for.
-    pub(super) fn found(&self, sources: Vec<Source>, at_most: Duration) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn found(&self, sources: &[Source], at_most: Duration) -> impl Future<Output = ()> + Send + use<> {
         let followed = sources.iter().filter_map(|source| self.followed.get(source));
         let lists: Vec<_> = followed.map(|followed| (followed.list.clone(), followed.since + at_most)).collect();
         async move {

@@ -98,10 +98,10 @@ impl Seat {
         self.drained.is_some()
     }
 
-    /// Whether it is drained, but not for so long that clients that are bound to it have to go.
-    fn is_bound_still(&self, limit: Duration, now_nanos: u64) -> bool {
-        let since = self.drained.as_ref().map(|since| since.load(Ordering::Relaxed));
-        since.is_some_and(|since| since == 0 || u128::from(now_nanos.saturating_sub(since)) < limit.as_nanos())
+    /// Whether it is not drained, or not for so long that clients that are bound to it have to go.
+    fn may_keep_clients(&self, limit: Duration, now_nanos: u64) -> bool {
+        let since = self.drained.as_ref().map_or(0, |since| since.load(Ordering::Relaxed));
+        since == 0 || u128::from(now_nanos.saturating_sub(since)) < limit.as_nanos()
     }
 
     /// Whether checks say nothing against it.
@@ -239,8 +239,9 @@ impl Roster {
 
     /// Whether a member still gets the requests of those that are bound to it.
     fn keeps(&self, seat: &Seat, now_nanos: u64) -> bool {
-        let keeps = !seat.is_drained() || seat.is_bound_still(self.drain_limit, now_nanos);
-        keeps && seat.is_well() && seat.member.breaker.state(now_nanos) != State::Open
+        seat.may_keep_clients(self.drain_limit, now_nanos)
+            && seat.is_well()
+            && seat.member.breaker.state(now_nanos) != State::Open
     }
 }
 

@@ -32,6 +32,20 @@ fn message(answer: &Value) -> &str {
     answer["message"].as_str().unwrap_or_default()
 }
 
+/// Waits until one member is not probed any more, while the other is.
+async fn left_in_peace(one: &Patient, other: &Patient) {
+    let settled = async {
+        loop {
+            let (of_one, of_other) = (one.probes(), other.probes());
+            until("the other is probed", || other.probes() > of_other + 5).await;
+            if one.probes() == of_one {
+                break;
+            }
+        }
+    };
+    in_time("it is left in peace", settled).await;
+}
+
 /// A port where nobody listens.
 async fn nowhere() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
@@ -105,6 +119,7 @@ async fn what_was_known_of_a_pool_long_ago_is_found_out_anew() {
     host.wait_for_event("sick", "3 probes in a row were bad").await;
     host.edit(&address(1), &address(2));
     host.wait_for_members("blue", &[&address(2)]).await;
+    left_in_peace(&members[0], &members[2]).await;
     members[0].gets_well();
     let (status, answer) = host.control("POST", "/v1/releases/1/activate", "").await;
     assert_eq!((status.as_u16(), host.bodies(1).await), (200, vec!["one".to_owned()]), "{answer}");
@@ -126,6 +141,7 @@ async fn steps_to_what_nobody_looked_at_lately_are_not_held_up() {
     host.wait_for_event("sick", "3 probes in a row were bad").await;
     host.edit(&address(1), &address(2));
     host.wait_for_members("blue", &[&address(2)]).await;
+    left_in_peace(&members[0], &members[2]).await;
     members[0].gets_well();
     assert_eq!(host.control("POST", "/v1/back", "").await.0, 200);
     assert_eq!(host.control("POST", "/v1/back", "").await.0, 200);
@@ -157,17 +173,7 @@ async fn nobody_looks_after_a_release_that_was_refused() {
     host.edit(&blue.address().to_string(), &red.address().to_string());
     host.wait_for_entry("refuse", "no member of pool `blue` is fit").await;
     host.wait_for_members("blue", &[&blue.address().to_string()]).await;
-    // Those that were under way may end.
-    let settled = async {
-        loop {
-            let (of_red, of_blue) = (red.probes(), blue.probes());
-            until("blue is probed", || blue.probes() > of_blue + 5).await;
-            if red.probes() == of_red {
-                break;
-            }
-        }
-    };
-    in_time("the refused member is left in peace", settled).await;
+    left_in_peace(&red, &blue).await;
     assert_eq!(host.bodies(1).await, ["blue"]);
 }
 

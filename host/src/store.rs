@@ -5,6 +5,7 @@
 //! blobs/DIGEST      the bytes of every policy that some kept release names
 //! compiled/...      native code, a cache: may be deleted at any time
 //! control.token     what the control API asks for before it changes anything
+//! sticky.key        what signs the cookies that bind clients to members
 //! control.sock      the control API's Unix socket, while running
 //! take_over.sock    where a new process asks for the place of the running one
 //! lock              held while a host uses the folder

@@ -59,6 +59,8 @@ pub struct Switch {
     /// Empty once the host leaves.
     workers: Mutex<Vec<Handle>>,
     listeners: Mutex<Listeners>,
+    /// Held while the keeper is told what to watch.
+    watching: Mutex<()>,
     /// Held while a change is made into a release. Never held by `back` and `forward` of releases that are ready.
     turn: tokio::sync::Mutex<()>,
     /// Told after every switch: what is kept ready is to be looked after.
@@ -170,6 +172,7 @@ impl Switch {
             keeper,
             workers: Mutex::new(workers),
             listeners: Mutex::default(),
+            watching: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
             switched: tokio::sync::Notify::new(),
             state: Mutex::new(state),
@@ -366,7 +369,10 @@ impl Switch {
         let mut every = tokio::time::interval(LISTEN_AGAIN);
         loop {
             every.tick().await;
-            self.reconcile_listeners();
+            // What a change is about to bring is not unused, and looks as if it were.
+            if self.turn.try_lock().is_ok() {
+                self.reconcile_listeners();
+            }
         }
     }
 

@@ -130,11 +130,6 @@ impl Head {
         self.origin.scheme.unwrap_or(self.scheme)
     }
 
-    /// How the connection to us is secured.
-    pub fn scheme(&self) -> Scheme {
-        self.scheme
-    }
-
     /// What trusted proxies in front of us said.
     pub fn origin(&self) -> &Origin {
         &self.origin

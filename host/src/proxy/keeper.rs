@@ -127,8 +127,8 @@ impl Handle {
     pub async fn prepare(&self, pools: Vec<Arc<Pool>>, at_most: Duration) {
         let (done, is_done) = oneshot::channel();
         let _ = self.0.send(Order::Prepare { pools, at_most, done });
-        // A keeper that has ended keeps nobody waiting.
-        let _ = is_done.await;
+        // A keeper that has ended, or hangs, keeps nobody waiting.
+        let _ = tokio::time::timeout(at_most + LOOK_AT_ALL, is_done).await;
     }
 
     /// Answers once all pools have been looked through.

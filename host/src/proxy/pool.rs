@@ -142,12 +142,16 @@ impl Pool {
         let max = self.spec.limits.member_requests_max;
         let roster = self.roster.load();
         let turn = || self.turns.of(worker).fetch_add(1, Ordering::Relaxed);
-        let (mut is_busy, mut is_trial) = (false, false);
+        let (mut is_busy, mut is_trial, mut is_held) = (false, false, false);
         let mut choose = |panics: bool| {
             let takes = |seat: &Seat| {
                 let Seat { member, .. } = seat;
+                // Who is bound to a member that has no room waits for it.
+                if is_held {
+                    return false;
+                }
                 if is_full(member) {
-                    is_busy = true;
+                    (is_busy, is_held) = (true, wanted.bound == Some(member.id));
                     return false;
                 }
                 let pass = member.breaker.pass(now);
@@ -156,7 +160,7 @@ impl Pool {
                 }
                 is_trial = pass == Pass::Trial;
                 if !member.begin(max) {
-                    is_busy = true;
+                    (is_busy, is_held) = (true, wanted.bound == Some(member.id));
                     if is_trial {
                         member.breaker.end_trial();
                     }

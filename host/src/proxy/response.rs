@@ -193,6 +193,7 @@ impl MemberBody {
         let alarm = self.alarm.get_or_insert_with(|| Alarm::at(deadline));
         alarm.set(deadline);
         ready!(alarm.poll(cx));
+        let is_announced = self.exchange.as_ref().is_some_and(|exchange| exchange.length().is_some());
         self.exchange = None;
         let is_whole = whole.is_some_and(|whole| whole <= Instant::now());
         let limit = if is_whole { Limit::WholeTimeout } else { Limit::BetweenBytesTimeout };
@@ -201,8 +202,11 @@ impl MemberBody {
         Poll::Ready(if is_whole {
             // It did answer, and a client may have taken its time with that.
             self.broke_off(&Error::WholeTimeout(address))
-        } else {
+        } else if is_announced {
             self.blame(&Error::Silent(address))
+        } else {
+            // A stream of events may have nothing to say.
+            self.broke_off(&Error::Silent(address))
         })
     }
 

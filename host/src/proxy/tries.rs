@@ -34,11 +34,10 @@ use super::timeouts::Timeouts;
 use super::vip::Vip;
 use super::worker::Worker;
 use crate::policy::answer::Route;
-use crate::spec::pool::KeySpec;
+use crate::spec::pool::{KeySpec, Protocol};
 use crate::time;
 
-/// Idle connections to one member tried for one request. Each may have been closed meanwhile; and one of HTTP/2 stays
-/// open, however often the member refuses a request on it.
+/// Idle connections of HTTP/1 to one member tried for one request. Each may have been closed meanwhile.
 const REUSES_MAX: usize = 4;
 
 /// A try after one that was answered waits for up to so long, and twice as long each time: what went wrong may be over by
@@ -276,7 +275,12 @@ impl Line<'_> {
         let key = transport.key(&member.member.address);
         // A member may close a connection that was idle at the moment we take it. That is nobody's failure: what was not
         // sent is sent again, and what can be repeated without harm is repeated, until a connection is new.
-        for _ in 0..REUSES_MAX {
+        let reuses = match transport.protocol {
+            Protocol::Http1 => REUSES_MAX,
+            // It is the same connection each time, as long as it is open: a member that refuses streams is not to be asked on.
+            Protocol::Http2 => 1,
+        };
+        for _ in 0..reuses {
             let Some(connection) = connector.reuse(&key, transport.protocol) else { break };
             let attempt = self.record.tries(&aim.pool.counts, &member.member);
             match self.send_on(connection, parts, body, aim, &member, attempt).await {
@@ -333,9 +337,12 @@ impl Line<'_> {
         let mut exchange = match connection.begin(parts, body) {
             Ok(exchange) => exchange,
             Err((fault, body)) => {
+                // What cannot be said to members of this kind is no failure of this one, and no other would do better.
+                let is_blamed = fault.is_of_connection();
                 let failure = Error::Member(address(), fault);
                 attempt.failed(&failure);
-                return Err(Unsent::new(failure, Some(body), false));
+                let body = is_blamed.then_some(body);
+                return Err(Unsent { is_blamed, ..Unsent::new(failure, body, false) });
             }
         };
         let in_time = |deadline: Instant| aim.deadline.map_or(deadline, |whole| whole.min(deadline));

@@ -17,14 +17,15 @@ impl Window {
         if self.0.len() > SECONDS {
             self.0.pop_front();
         }
+        // A member that was forgotten and came again begins at nothing.
         let before = self.0.front().copied().unwrap_or(now);
         self.0.push_back(now);
         Deeds {
-            requests: now.requests - before.requests,
-            failures: now.failures - before.failures,
-            successes: now.successes - before.successes,
-            answers: now.answers - before.answers,
-            answer_micros: now.answer_micros - before.answer_micros,
+            requests: now.requests.saturating_sub(before.requests),
+            failures: now.failures.saturating_sub(before.failures),
+            successes: now.successes.saturating_sub(before.successes),
+            answers: now.answers.saturating_sub(before.answers),
+            answer_micros: now.answer_micros.saturating_sub(before.answer_micros),
         }
     }
 

@@ -108,7 +108,7 @@ async fn go_back(switch: &Switch, fall: &Fall, when: FailBack, last: &str) {
     }
     let within = humantime::format_duration(when.within);
     let why = format!("policy `{name}` failed {} times within {within}; last it {last}", when.falls);
-    match switch.back_from(*release, &Origin::host(why)).await {
+    match switch.back_from(*release, &Origin { force: true, ..Origin::host(why) }).await {
         Ok(_) => tracing::error!(release, policy = name, "went back by itself"),
         Err(refusal) => tracing::warn!(release, %refusal, "did not go back by itself"),
     }

@@ -1,7 +1,7 @@
 //! Whether the pools that a switch brings into use can serve: known before the first request, not by it.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -35,7 +35,7 @@ impl Switch {
             return Ok(());
         }
         for pool in coming_into_use(&self.current.pin(), release) {
-            if let Some(reason) = what_is_wrong(&pool) {
+            if let Some(reason) = what_is_wrong(&pool).or_else(|| what_is_not_found(&pool)) {
                 return Err(sick(&pool, reason));
             }
             reach(&pool).await?;
@@ -61,6 +61,8 @@ impl Switch {
 
     /// Keeps the members known of all releases that a step may lead to, and of one that is about to be.
     pub(super) fn keep_watch(&self, candidate: Option<&Arc<Release>>) {
+        // Who looks first is to be heard first.
+        let _watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner);
         let neighbours = {
             let state = self.state();
             let numbers = [state.trail.behind(), state.trail.ahead()];
@@ -148,6 +150,13 @@ fn what_is_wrong(pool: &Pool) -> Option<String> {
     };
     let told: Vec<String> = roster.seats.iter().take(TOLD_MAX).map(wrong).collect();
     Some(listed(&told, roster.seats.len()))
+}
+
+/// Where nothing is found, if all that a pool could have would have to be.
+fn what_is_not_found(pool: &Pool) -> Option<String> {
+    let sources: Vec<String> = pool.sources().map(|source| source.to_string()).collect();
+    let is_empty = pool.roster().seats.is_empty() && !sources.is_empty();
+    is_empty.then(|| format!("nothing is found at {}", sources.join(", ")))
 }
 
 /// Tries to reach a pool of which no check knows anything. That its members answered once does not say that they are there.

@@ -119,17 +119,23 @@ impl Place {
             Refusal::Overtaken(_) => Kept::Overtaken,
             refusal => Kept::Failed(with_causes(&refusal)),
         })?;
+        // Before the new process serves: from then on the sockets are its own as well, and not to be shut or removed by us,
+        // whatever we are told.
+        self.switch.share_listeners(true);
+        let left = self.let_serve(line);
+        if left.is_err() {
+            self.switch.share_listeners(false);
+        }
+        left
+    }
+
+    fn let_serve(&self, line: &mut Line) -> Result<(), Kept> {
         line.say(&Message::Go).map_err(gone)?;
         match line.hear(SERVE_TIMEOUT) {
             Ok(Message::Serving) => {}
             said => return Err(unlike(said, "serving", SERVE_TIMEOUT)),
         }
-        // Before the new process may do as it likes: what is its own by then is not to be removed by us.
-        self.switch.share_listeners(true);
-        line.say(&Message::Left).map_err(|error| {
-            self.switch.share_listeners(false);
-            gone(error)
-        })
+        line.say(&Message::Left).map_err(gone)
     }
 
     fn hand_descriptors(&self, line: &mut Line, stand: &Stand) -> io::Result<()> {

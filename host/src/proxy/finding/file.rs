@@ -64,9 +64,7 @@ struct Source {
 
 impl Source {
     async fn take_in(&mut self, finding: &mut Finding) {
-        // Before it is read, or what happens in between would be seen late.
-        self.watch();
-        let text = match self.read() {
+        let text = match self.look().await {
             // The same as ever is read once, not twice.
             Ok(text) if !self.is_last(&Ok(&text)) => self.settled(text).await,
             read => read,
@@ -93,18 +91,22 @@ impl Source {
         self.last.as_ref().is_some_and(|last| last.as_ref().map(Vec::as_slice).map_err(|kind| *kind) == *seen)
     }
 
-    fn watch(&mut self) {
-        let folder = self.folder();
-        let now = fs::metadata(folder).ok().map(|folder| (folder.dev(), folder.ino()));
-        if self.watch.is_none() || self.watched != now {
-            // What cannot be watched is looked at all the same.
-            (self.watch, self.watched) = (Watch::folder(folder).ok(), now);
-        }
-    }
-
-    /// What is watched: a new file is put in the old one's place, and a watch of the file would stay with the old.
-    fn folder(&self) -> &Path {
-        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    /// Watches the folder, if it is not yet, and reads the file: in this order, or what happens in between would be seen
+    /// late. On a thread where a disk that hangs holds up nobody else.
+    async fn look(&mut self) -> io::Result<Vec<u8>> {
+        let (path, mut watch, mut watched) = (self.path.clone(), self.watch.take(), self.watched);
+        let look = move || {
+            let now = fs::metadata(folder(&path)).ok().map(|folder| (folder.dev(), folder.ino()));
+            if watch.is_none() || watched != now {
+                // What cannot be watched is looked at all the same.
+                (watch, watched) = (Watch::folder(folder(&path)).ok(), now);
+            }
+            (watch, watched, read(&path))
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        let read;
+        (self.watch, self.watched, read) = looked.map_err(io::Error::other)?;
+        read
     }
 
     /// Until the file should be looked at.
@@ -125,7 +127,7 @@ impl Source {
     fn ends_watch(&self, event: notify::Result<Event>) -> bool {
         let Ok(event) = event else { return true };
         let moves = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
-        moves && event.paths.iter().any(|path| path == self.folder())
+        moves && event.paths.iter().any(|path| path == folder(&self.path))
     }
 
     /// The file once it has been the same for a while.
@@ -133,20 +135,30 @@ impl Source {
         let latest = Instant::now() + SETTLE_MAX;
         loop {
             tokio::time::sleep(SETTLE).await;
-            let again = self.read()?;
+            let path = self.path.clone();
+            let again = tokio::task::spawn_blocking(move || read(&path)).await.map_err(io::Error::other)??;
             if again == text || Instant::now() >= latest {
                 return Ok(again);
             }
             text = again;
         }
     }
+}
 
-    /// Up to one byte more than we take.
-    fn read(&self) -> io::Result<Vec<u8>> {
-        let mut text = Vec::new();
-        fs::File::open(&self.path)?.take(BYTES_MAX + 1).read_to_end(&mut text)?;
-        Ok(text)
+/// What is watched: a new file is put in the old one's place, and a watch of the file would stay with the old.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Up to one byte more than we take.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // A pipe that nobody writes to would never open.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
     }
+    let mut text = Vec::new();
+    fs::File::open(path)?.take(BYTES_MAX + 1).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -72,13 +72,19 @@ fn said(version: Version, fields: &HeaderMap) -> Result<Option<Framing>, BadFram
         }
         return coding(fields).map(|()| Some(Framing::Chunked));
     }
-    if !has_length {
-        return Ok(None);
-    }
+    Ok(length(fields)?.map(Framing::Length))
+}
+
+/// The length that is said, if one is (RFC 9110, 8.6).
+///
+/// # Errors
+/// When it is said twice, or is no number.
+pub fn length(fields: &HeaderMap) -> Result<Option<u64>, BadFraming> {
     let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {
-        (Some(length), None) => number(length.as_bytes()).map(Framing::Length).map(Some).ok_or(BadFraming::Length),
-        _ => Err(BadFraming::Length),
+        (None, _) => Ok(None),
+        (Some(length), None) => number(length.as_bytes()).map(Some).ok_or(BadFraming::Length),
+        (Some(_), Some(_)) => Err(BadFraming::Length),
     }
 }
 

@@ -9,11 +9,11 @@ use ::h2::server::SendResponse;
 use ::h2::{Reason, RecvStream};
 use bytes::Bytes;
 use hyper::body::Frame;
-use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use crate::proxy::exchange::Asker;
-use crate::proxy::h1::decoder;
+use crate::proxy::h1::{decoder, framing};
 use crate::proxy::pace::Pace;
 use crate::proxy::request_body::ClientFault;
 use crate::spec::vip::VipLimits;
@@ -38,7 +38,7 @@ impl SharedStream {
     /// The stream of a request with these fields.
     pub fn new(respond: SendResponse<Bytes>, content: RecvStream, fields: &HeaderMap) -> Self {
         // Checked against the frames that come.
-        let said = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let said = framing::length(fields).ok().flatten();
         // A length of nothing says that nothing comes, and not before the end that nothing came.
         let length = if content.is_end_stream() { Some(0) } else { said.filter(|length| *length > 0) };
         let (reading, writing) = (Pace::new(&VipLimits::default()), Pace::new(&VipLimits::default()));

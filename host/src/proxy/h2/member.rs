@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use super::sender::Sender;
 use crate::proxy::connector::Held;
 use crate::proxy::exchange::Asker;
-use crate::proxy::h1::decoder;
 use crate::proxy::h1::member::{Failure, INTERIM_MAX, MemberFault};
+use crate::proxy::h1::{decoder, framing};
 use crate::proxy::request_body::{ClientFault, RequestBody};
 use crate::proxy::stream::Stream;
 use crate::proxy::websocket;
@@ -226,8 +226,8 @@ impl Exchange {
             Err(error) => return Poll::Ready(Err(self.fault(&error).into())),
         };
         let (mut parts, content) = response.into_parts();
-        self.is_without_content |= crate::proxy::h1::framing::has_no_content(parts.status);
-        let said = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        self.is_without_content |= framing::has_no_content(parts.status);
+        let said = framing::length(&parts.headers).ok().flatten();
         self.length = if content.is_end_stream() || self.is_without_content { Some(0) } else { said };
         self.content = Some(content);
         match self.upgrade.take() {

@@ -23,7 +23,7 @@ use crate::proxy::alarm::Alarm;
 use crate::proxy::error::{Error, Malformed};
 use crate::proxy::exchange::Client;
 use crate::proxy::forward::forward;
-use crate::proxy::h1::framing::has_no_content;
+use crate::proxy::h1::framing::{self, has_no_content};
 use crate::proxy::h1::head::BadHead;
 use crate::proxy::leaving::Leaving;
 use crate::proxy::record::Record;
@@ -283,13 +283,7 @@ fn is_well_formed(parts: &hyper::http::request::Parts) -> bool {
         (&Method::OPTIONS, Some("*")) => true,
         (_, target) => target.is_some_and(|target| target.starts_with('/')),
     };
-    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
-    let length_is_good = match (lengths.next(), lengths.next()) {
-        (None, _) => true,
-        (Some(length), None) => length.to_str().is_ok_and(|length| length.parse::<u64>().is_ok()),
-        (Some(_), Some(_)) => false,
-    };
-    target_is_good && length_is_good && values_are_trimmed(&parts.headers)
+    target_is_good && framing::length(&parts.headers).is_ok() && values_are_trimmed(&parts.headers)
 }
 
 /// A tunnel that was asked for, or a refusal: any other answer of success would look like a tunnel (RFC 8441, 4).

@@ -116,18 +116,18 @@ async fn a_file_in_a_folder_that_comes_later_is_found() {
 
 #[tokio::test]
 async fn a_folder_that_was_replaced_is_watched_as_the_old_one_was() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("blue").join("members");
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("blue").join("members");
     let mut source = Source { path: path.clone(), watch: None, watched: None, last: None };
-    fs::create_dir(source.folder()).unwrap();
-    source.watch();
+    fs::create_dir(folder(&path)).unwrap();
+    let _ = source.look().await;
     let began = Instant::now();
     for _ in 0..3 {
-        fs::remove_dir_all(source.folder()).unwrap();
+        fs::remove_dir_all(folder(&path)).unwrap();
         source.changes().await;
         // Often with the number of the one that went.
-        fs::create_dir(source.folder()).unwrap();
-        source.watch();
+        fs::create_dir(folder(&path)).unwrap();
+        let _ = source.look().await;
         fs::write(&path, "10.0.0.1:80").unwrap();
         source.changes().await;
     }

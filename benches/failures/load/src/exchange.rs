@@ -85,7 +85,7 @@ impl Connection {
         }
         let Self { plan: Plan { method, length, hosts, .. }, stream: Some(stream), buffer } = self else { unreachable!() };
         let content = if method == "POST" { "content-length: 2\r\n\r\nhi" } else { "\r\n" };
-        let host = number % hosts;
+        let host = number % *hosts;
         let request =
             format!("{method} /n/{number} HTTP/1.1\r\nhost: p{host}.test\r\nuser-agent: load\r\n{content}");
         stream.write_all(request.as_bytes()).map_err(|error| name(&error, "closed"))?;

@@ -8,16 +8,22 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinSet, block_in_place};
 
+use crate::causes::with_causes;
 use crate::config::Config;
 use crate::config::reload::{self, ConfigFile};
-use crate::control::{self, ControlError};
+use crate::control::readiness::Readiness;
+use crate::control::{self, Api, ControlError};
 use crate::digest::Digest;
 use crate::policy::compile::Compiler;
 use crate::policy::intake::folder::{self, PolicyFolder};
 use crate::policy::wasm::Engine;
+use crate::proxy::inherited::Inherited;
 use crate::proxy::keeper::Keeper;
+use crate::proxy::leaving::LAST_REQUEST;
 use crate::proxy::sticky::StickyKey;
+use crate::proxy::tls::certificates::Certificates;
 use crate::proxy::worker::{Handle, Shared, Worker};
 use crate::release::{Current, Ground, Release};
 use crate::spec::Spec;
@@ -27,6 +33,8 @@ use crate::switch::change::{Change, Desired};
 use crate::switch::fail_back::{self, FALLS_WAITING_MAX};
 use crate::switch::receipt::Origin;
 use crate::switch::{Refusal, Switch};
+use crate::take_over::give::{Asker, Place};
+use crate::take_over::take::{Handed, TakeOverError, Taking};
 use crate::telemetry::Telling;
 use crate::telemetry::access_log::{self, Reopen};
 use crate::telemetry::told::Teller;
@@ -39,7 +47,12 @@ pub struct App {
     /// The control API's address, as it is bound.
     pub control: SocketAddr,
     config: Config,
+    place: Place,
+    readiness: watch::Sender<Readiness>,
+    certificates: Arc<Certificates>,
+    reload: mpsc::Sender<oneshot::Sender<()>>,
     drain: watch::Sender<bool>,
+    calls: JoinSet<()>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     doors_left: oneshot::Receiver<()>,
     told: AllTold,
@@ -72,6 +85,9 @@ pub enum StartError {
     /// What the configuration asks for cannot be made.
     #[error("the configuration cannot be served")]
     First(#[source] Refusal),
+    /// Another process keeps its place.
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
 }
 
 impl App {
@@ -83,14 +99,63 @@ impl App {
     /// # Errors
     /// Why it does not start. Nothing is left running.
     pub async fn start(config: Config, program: PathBuf) -> Result<Self, StartError> {
+        Self::start_with(config, program, Inherited::default()).await
+    }
+
+    /// As [`App::start`], with sockets that were open before.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn start_with(config: Config, program: PathBuf, inherited: Inherited) -> Result<Self, StartError> {
         let store = Store::open(&config.state)?;
+        let begun = Self::begin(config, program, store.clone(), inherited, None).await;
+        if begun.is_err() {
+            remove_sockets(&store);
+        }
+        begun
+    }
+
+    /// Takes the place of a running process, which goes on if this does not end well. What a service manager passed comes
+    /// first, then what that process handed over.
+    ///
+    /// # Errors
+    /// As [`App::start`], and when the other process keeps its place.
+    pub async fn take_over(
+        config: Config,
+        program: PathBuf,
+        mut inherited: Inherited,
+        mut taking: Taking,
+        handed: Handed,
+    ) -> Result<Self, StartError> {
+        let Handed { listening, control, door, lock } = handed;
+        inherited.handed(listening);
+        let taken = Taken { taking: &mut taking, control, door };
+        let begun = match Store::share(&config.state, lock) {
+            Ok(store) => Self::begin(config, program, store, inherited, Some(taken)).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = &begun {
+            taking.give_up(with_causes(error));
+        }
+        begun
+    }
+
+    async fn begin(
+        config: Config,
+        program: PathBuf,
+        store: Store,
+        inherited: Inherited,
+        taken: Option<Taken<'_>>,
+    ) -> Result<Self, StartError> {
         let (journal, recovered) = Journal::open(&store.journal_path())?;
         let engine = Engine::new(config.workers).map_err(|error| StartError::Engine(format!("{error:#}")))?;
         engine.tick();
         let compiler = Compiler::new(engine, program, store.clone());
         let requests_max = u32::try_from(config.requests_max).unwrap_or(u32::MAX);
         let sticky_key = StickyKey::new(store.sticky_key()?.as_bytes());
-        let (ground, news) = Ground::new(config.workers, requests_max, config.zone.as_deref(), sticky_key);
+        let (mut ground, news) = Ground::new(config.workers, requests_max, config.zone.as_deref(), sticky_key);
+        // A host that waited for idle clients until the limit would look as if it had left requests.
+        ground.last_request = LAST_REQUEST.min(config.drain / 2);
         let ground = Arc::new(ground);
 
         let (teller, told, reopen) = tellers(&config, ground.counts.telling.clone()).await?;
@@ -110,10 +175,36 @@ impl App {
         let certificates = ground.certificates.clone();
         let switch =
             Arc::new(Switch::new(current, ground, store.clone(), journal, compiler, workers, handle, &recovered));
+        switch.inherit(inherited);
+
+        // Before anything serves, to say so. Where we take over, the other process answers meanwhile.
+        let (readiness, is_ready) = watch::channel(Readiness::Starting);
+        let api = Api { switch: switch.clone(), readiness: is_ready, token: store.token()?.into() };
+        let (mut taking, control, door) = match taken {
+            Some(Taken { taking, control, door }) => {
+                (Some(taking), control::Sockets::taken(config.control_listen, control)?, door)
+            }
+            None => {
+                let control = control::Sockets::bind(config.control_listen, &store.socket_path())?;
+                let path = store.take_over_path();
+                let door = control::bind_unix(&path).map_err(|error| ControlError::Socket(path, error))?;
+                (None, control, door)
+            }
+        };
+        let cannot_listen = |error| ControlError::Listen(config.control_listen, error);
+        let address = control.address().map_err(cannot_listen)?;
+        let mut calls = Some(control.listen().map_err(cannot_listen)?);
+        let mut serve_control = || calls.take().map(|listening| control::serve(listening, api.clone(), &draining));
+        let mut calls = if taking.is_none() { serve_control() } else { None };
 
         let doors = Doors::new(&recovered.seen);
-        if let Some(trail) = recovered.trail {
-            switch.resume(trail).await.map_err(StartError::First)?;
+        match (&taking, recovered.trail) {
+            (Some(taking), Some(trail)) if trail.current() == taking.release => {
+                switch.get_ready(trail).await.map_err(StartError::First)?;
+            }
+            (Some(taking), _) => return Err(TakeOverError::OtherRelease(taking.release).into()),
+            (None, Some(trail)) => switch.resume(trail).await.map_err(StartError::First)?,
+            (None, None) => {}
         }
         std::fs::create_dir_all(&config.policy_folder)
             .map_err(|error| StoreError::Io(error, config.policy_folder.clone()))?;
@@ -123,22 +214,50 @@ impl App {
             // The first start: the file and the folder together make the first release, as neither can be served alone.
             first(&switch, &mut folder, &mut file, &config).await.map_err(StartError::First)?;
         }
-
-        let control = control::start(config.control_listen, switch.clone(), store.token()?, draining).await?;
+        let (reload, asked) = mpsc::channel(1);
         let folder = folder.watch().map_err(|error| StartError::Watch(config.policy_folder.clone(), error))?;
-        let file = file.watch().map_err(|error| StartError::Watch(config.file.clone(), error))?;
-        let doors_left = watch_doors(folder, file, drain.subscribe())?;
+        let file = file.watch(asked).map_err(|error| StartError::Watch(config.file.clone(), error))?;
+
+        let (begin, begins) = oneshot::channel();
+        let doors_left = watch_doors(folder, file, begins, drain.subscribe())?;
         switch.ground.descriptors.settle(switch.listening().len() * config.workers);
+
+        // All that can fail is done.
+        if let Some(taking) = &mut taking {
+            serve_instead(&switch, taking, config.drain).await?;
+        }
+        readiness.send_replace(Readiness::Ready);
+        calls = calls.or_else(serve_control);
+        let _ = begin.send(());
+        for address in switch.settle_listeners() {
+            tracing::warn!(%address, "a socket was passed that no listener wants");
+        }
         let (tended, listening) = (switch.clone(), switch.clone());
         let tasks = vec![
             tokio::spawn(fail_back::watch(switch.clone(), fallen, config.fail_back)),
             tokio::spawn(async move { tended.keep_tended().await }),
             tokio::spawn(async move { listening.keep_listening().await }),
             tokio::spawn(keep_journal(switch.clone())),
-            tokio::spawn(certificates.keep_fresh()),
+            tokio::spawn(certificates.clone().keep_fresh()),
             tokio::spawn(reopen),
         ];
-        Ok(Self { switch, control, config, drain, tasks, doors_left, told })
+        let (control, door) = (Arc::new(control), Arc::new(door));
+        let place = Place { switch: switch.clone(), control, door, timeout: config.take_over_timeout };
+        let (control, calls) = (address, calls.unwrap_or_default());
+        Ok(Self {
+            switch,
+            control,
+            config,
+            place,
+            readiness,
+            certificates,
+            reload,
+            drain,
+            calls,
+            tasks,
+            doors_left,
+            told,
+        })
     }
 
     /// The IP address and port a vip is reached at, at the first of its listeners.
@@ -151,25 +270,88 @@ impl App {
         self.switch.listening().into_iter().find(|(listening, _)| **listening == *id)?.1.tcp()
     }
 
-    /// Leaves: takes no more connections and no more changes, lets requests in flight end, up to the drain limit.
-    /// Answers whether all of them did.
+    /// Resolves when a new process has taken our place. Then it is time to leave.
+    pub async fn replaced(&self) -> Asker {
+        match self.place.give_way().await {
+            Ok(asker) => asker,
+            Err(error) => {
+                tracing::warn!(%error, "no new process will be able to take over");
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// Reads the configuration file and all certificates again; resolves when what they say serves or was refused.
+    pub fn reload(&self) -> impl Future<Output = ()> + use<> {
+        let (certificates, reload) = (self.certificates.clone(), self.reload.clone());
+        async move {
+            let _ = tokio::task::spawn_blocking(move || certificates.refresh()).await;
+            let (done, is_done) = oneshot::channel();
+            if reload.send(done).await.is_ok() {
+                let _ = is_done.await;
+            }
+        }
+    }
+
+    /// Leaves: says so, and after the grace takes no more connections and no more changes, lets requests in flight end, up
+    /// to the drain limit. Answers whether all of them did.
+    ///
+    /// Where a new process has taken the place, there is no grace: it serves.
     pub async fn leave(self) -> bool {
-        let Self { switch, config, drain, tasks, doors_left, told, .. } = self;
+        let Self { switch, config, place, readiness, drain, mut calls, tasks, doors_left, told, .. } = self;
+        if !switch.is_given() {
+            readiness.send_replace(Readiness::Leaving);
+            tokio::time::sleep(config.grace).await;
+        }
+        let replaced = switch.let_go();
         let _ = drain.send(true);
         // They hold the switch, and with it the state folder, which another host may be waiting for.
         for task in tasks {
             task.abort();
             let _ = task.await;
         }
+        drop(place);
         let _ = tokio::time::timeout(LAST_WRITE, doors_left).await;
+        if replaced {
+            switch.store.let_go();
+        } else {
+            remove_sockets(&switch.store);
+        }
         let all_left = tokio::time::timeout(config.drain, switch.dismiss()).await.is_ok();
-        let _ = tokio::time::timeout(LAST_WRITE, switch.journal.catch_up()).await;
-        let _ = std::fs::remove_file(switch.store.socket_path());
+        let ended = async { while calls.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(LAST_WRITE, async { tokio::join!(ended, switch.journal.catch_up()) }).await;
         // Workers that have ended hand nothing over any more.
         let _ = tokio::time::timeout(LAST_TOLD, told.written).await;
         let _ = tokio::time::timeout(LAST_TOLD, told.exported).await;
         all_left
     }
+}
+
+fn remove_sockets(store: &Store) {
+    for path in [store.take_over_path(), store.socket_path()] {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// What a running process has handed over, and the line to it.
+struct Taken<'a> {
+    taking: &'a mut Taking,
+    control: control::Sockets,
+    door: std::os::unix::net::UnixListener,
+}
+
+/// Serves in the place of another process. Its sockets are ours alone once it has left.
+async fn serve_instead(switch: &Switch, taking: &mut Taking, drain: Duration) -> Result<(), StartError> {
+    block_in_place(|| taking.ready())?;
+    switch.listen();
+    switch.fence().await;
+    if let Err(error) = block_in_place(|| taking.serving()) {
+        // Some may have come in already.
+        let _ = tokio::time::timeout(drain, switch.dismiss()).await;
+        return Err(error.into());
+    }
+    switch.share_listeners(false);
+    Ok(())
 }
 
 /// How long to wait, at the end, for the journal's last writes.
@@ -218,17 +400,22 @@ async fn reopen_at(mut signals: Signal, log: Option<Reopen>) {
     }
 }
 
-/// Watches the doors on a thread of its own until the host leaves: a disk that hangs there must not hold up the control
-/// API, and `back` with it.
+/// Watches the doors on a thread of its own, from `begins` until the host leaves: a disk that hangs there must not hold up
+/// the control API, and `back` with it.
 fn watch_doors(
     folder: impl Future<Output = ()> + Send + 'static,
     file: impl Future<Output = ()> + Send + 'static,
+    begins: oneshot::Receiver<()>,
     mut draining: watch::Receiver<bool>,
 ) -> Result<oneshot::Receiver<()>, StartError> {
     let (leaves, left) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
     let watching = move || {
         runtime.block_on(async {
+            // Nothing is taken in by a host that does not come to serve.
+            if begins.await.is_err() {
+                return;
+            }
             tokio::select! {
                 ((), ()) = async { tokio::join!(folder, file) } => {}
                 _ = draining.wait_for(|draining| *draining) => {}

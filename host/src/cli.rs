@@ -33,7 +33,9 @@ mod client;
 mod text;
 
 use self::client::{Client, Unreachable};
+use crate::app::StartError;
 use crate::causes::with_causes;
+use crate::store::StoreError;
 
 /// A load-balancing HTTP proxy with a back button for deployments
 #[derive(Parser)]
@@ -123,6 +125,9 @@ pub fn main() -> ExitCode {
             if let Some(unreachable) = error.downcast_ref::<Unreachable>() {
                 eprintln!("hint: {}", unreachable.hint());
                 return ExitCode::from(3);
+            }
+            if let Some(StartError::Store(StoreError::InUse(_))) = error.downcast_ref() {
+                eprintln!("hint: `run --take-over` takes its place without losing a request");
             }
             ExitCode::FAILURE
         }

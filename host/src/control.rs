@@ -1,21 +1,27 @@
 //! The control API: JSON over HTTP on a loopback address and a Unix socket. Owns no state: every route asks the switch.
 //!
-//! Reading is free to whoever reaches it; whatever changes something asks for the token in the state folder.
+//! Reading is free to whoever reaches it; whatever changes something asks for the token in the state folder. It listens
+//! before the host serves, to say that it does not yet.
 
 pub mod routes;
+pub mod readiness;
 pub mod views;
 pub mod metrics;
 pub mod auth;
 pub mod error;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use axum::serve::Listener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
+use self::readiness::Readiness;
 use crate::switch::Switch;
 
 /// Why the control API cannot be offered.
@@ -34,41 +40,136 @@ pub enum ControlError {
 pub struct Api {
     /// What everything is asked of.
     pub switch: Arc<Switch>,
-    token: Arc<str>,
+    /// Whether requests should come to this host.
+    pub readiness: watch::Receiver<Readiness>,
+    /// What changes are asked for with.
+    pub token: Arc<str>,
 }
 
-/// Starts serving the API until the host drains. Answers the address it is bound to.
-///
-/// # Errors
-/// When the address or the socket cannot be had.
-pub async fn start(
-    listen: SocketAddr,
-    switch: Arc<Switch>,
-    token: String,
-    draining: watch::Receiver<bool>,
-) -> Result<SocketAddr, ControlError> {
-    let tcp = TcpListener::bind(listen).await.map_err(|error| ControlError::Listen(listen, error))?;
-    let address = tcp.local_addr().map_err(|error| ControlError::Listen(listen, error))?;
-    let socket = switch.store.socket_path();
-    let unix = bind_unix(&socket).map_err(|error| ControlError::Socket(socket, error))?;
-    let routes = routes::all(Api { switch, token: token.into() });
+/// The sockets that the API is reached at.
+#[derive(Debug)]
+pub struct Sockets {
+    /// At `control.listen`.
+    pub tcp: TcpListener,
+    /// In the state folder.
+    pub unix: UnixListener,
+}
+
+impl Sockets {
+    /// Binds them.
+    ///
+    /// # Errors
+    /// When the address or the socket cannot be had.
+    pub fn bind(listen: SocketAddr, path: &Path) -> Result<Self, ControlError> {
+        let tcp = bind_tcp(listen)?;
+        let unix = bind_unix(path).map_err(|error| ControlError::Socket(path.to_owned(), error))?;
+        Ok(Self { tcp, unix })
+    }
+
+    /// Takes those of the process whose place we take; where we are to listen elsewhere, a new one.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub fn taken(listen: SocketAddr, taken: Self) -> Result<Self, ControlError> {
+        let bound = taken.tcp.local_addr().map_err(|error| ControlError::Listen(listen, error))?;
+        let is_it = bound == listen || listen.port() == 0 && bound.ip() == listen.ip();
+        Ok(Self { tcp: if is_it { taken.tcp } else { bind_tcp(listen)? }, unix: taken.unix })
+    }
+
+    /// Where the API listens.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// The same sockets once more, for the runtime that this is called on. Nothing is accepted yet.
+    ///
+    /// # Errors
+    /// When there are no file descriptors for it.
+    pub fn listen(&self) -> std::io::Result<Listening> {
+        let tcp = tokio::net::TcpListener::from_std(self.tcp.try_clone()?)?;
+        let unix = tokio::net::UnixListener::from_std(self.unix.try_clone()?)?;
+        Ok(Listening { tcp, unix })
+    }
+}
+
+/// How long a call that was let in may take to begin, once the host drains.
+const CALL_BEGINS: Duration = Duration::from_millis(100);
+
+/// Sockets that the runtime has.
+pub struct Listening {
+    tcp: tokio::net::TcpListener,
+    unix: tokio::net::UnixListener,
+}
+
+/// Serves the API until the host drains; then ends with the last call.
+pub fn serve(listening: Listening, api: Api, draining: &watch::Receiver<bool>) -> JoinSet<()> {
+    let tcp = UntilDraining::new(listening.tcp, draining);
+    let unix = UntilDraining::new(listening.unix, draining);
+    let routes = routes::all(api);
     let until = |mut draining: watch::Receiver<bool>| async move {
         let _ = draining.wait_for(|draining| *draining).await;
+        // Connections of which nothing is read yet would be closed: whoever has just connected has a call on its way.
+        tokio::time::sleep(CALL_BEGINS).await;
     };
     let on_tcp = axum::serve(tcp, routes.clone()).with_graceful_shutdown(until(draining.clone()));
-    let on_unix = axum::serve(unix, routes).with_graceful_shutdown(until(draining));
-    tokio::spawn(async move { on_tcp.await });
-    tokio::spawn(async move { on_unix.await });
-    Ok(address)
+    let on_unix = axum::serve(unix, routes).with_graceful_shutdown(until(draining.clone()));
+    let mut serving = JoinSet::new();
+    serving.spawn(async move { drop(on_tcp.await) });
+    serving.spawn(async move { drop(on_unix.await) });
+    serving
+}
+
+/// A listener that accepts nothing any more once the host drains: what waits in its queue is for the process that has our
+/// place.
+struct UntilDraining<L> {
+    listener: Option<L>,
+    draining: watch::Receiver<bool>,
+}
+
+impl<L: Listener> UntilDraining<L> {
+    fn new(listener: L, draining: &watch::Receiver<bool>) -> Self {
+        Self { listener: Some(listener), draining: draining.clone() }
+    }
+}
+
+impl<L: Listener> Listener for UntilDraining<L> {
+    type Io = L::Io;
+    type Addr = L::Addr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        if let Some(listener) = &mut self.listener {
+            tokio::select! {
+                biased;
+                _ = self.draining.wait_for(|draining| *draining) => {}
+                accepted = listener.accept() => return accepted,
+            }
+        }
+        self.listener = None;
+        std::future::pending().await
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.listener.as_ref().ok_or(std::io::ErrorKind::NotConnected)?.local_addr()
+    }
+}
+
+fn bind_tcp(listen: SocketAddr) -> Result<TcpListener, ControlError> {
+    let bound = TcpListener::bind(listen);
+    let bound = bound.and_then(|tcp| tcp.set_nonblocking(true).map(|()| tcp));
+    bound.map_err(|error| ControlError::Listen(listen, error))
 }
 
 /// The state folder's lock says that we are alone, so a socket that is there was left behind by a crash.
-fn bind_unix(path: &PathBuf) -> std::io::Result<UnixListener> {
+pub fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }

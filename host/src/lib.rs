@@ -24,6 +24,7 @@ pub mod proxy;
 pub mod policy;
 pub mod switch;
 pub mod store;
+pub mod take_over;
 pub mod control;
 pub mod cli;
 pub mod config;

@@ -5,6 +5,9 @@
 
 pub mod worker;
 pub mod listener;
+pub mod listeners;
+pub mod socket;
+pub mod inherited;
 pub mod connection;
 pub mod stream;
 pub mod h1;

@@ -79,6 +79,8 @@ pub struct Ground {
     pub descriptors: Arc<Descriptors>,
     /// Requests that may be in flight, over all workers.
     pub requests_max: u32,
+    /// How long idle connections are kept for a last request when their listener leaves.
+    pub last_request: std::time::Duration,
 }
 
 impl Ground {
@@ -103,6 +105,7 @@ impl Ground {
             counts: Counts::new(workers),
             descriptors: Arc::new(Descriptors::of_process(workers)),
             requests_max,
+            last_request: std::time::Duration::ZERO,
         };
         (ground, heard)
     }

@@ -6,6 +6,7 @@
 //! compiled/...      native code, a cache: may be deleted at any time
 //! control.token     what the control API asks for before it changes anything
 //! control.sock      the control API's Unix socket, while running
+//! take_over.sock    where a new process asks for the place of the running one
 //! lock              held while a host uses the folder
 //! ```
 
@@ -13,7 +14,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -28,7 +29,7 @@ pub mod journal;
 #[derive(Clone)]
 pub struct Store {
     root: Arc<PathBuf>,
-    _lock: Arc<File>,
+    lock: Arc<Mutex<Option<File>>>,
 }
 
 /// Why the state folder cannot be used.
@@ -54,6 +55,45 @@ impl Store {
     /// # Errors
     /// When it cannot be made or written, or another process holds it.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let lock = Self::prepare(root)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| StoreError::InUse(root.to_owned()))?;
+        Ok(Self::locked(root, lock))
+    }
+
+    /// The folder of a running host that has handed us its lock. The lock is gone when both of us have let go of it.
+    ///
+    /// # Errors
+    /// When the folder is not usable, or the lock is not of this folder.
+    pub fn share(root: &Path, lock: File) -> Result<Self, StoreError> {
+        let path = root.join("lock");
+        let its = Self::prepare(root)?.metadata().map_err(|error| StoreError::Io(error, path.clone()))?;
+        let ours = lock.metadata().map_err(|error| StoreError::Io(error, path))?;
+        if (its.dev(), its.ino()) != (ours.dev(), ours.ino()) {
+            return Err(StoreError::InUse(root.to_owned()));
+        }
+        Ok(Self::locked(root, lock))
+    }
+
+    /// The lock, for a process that is to share it.
+    ///
+    /// # Errors
+    /// When it was let go of, or cannot be had twice.
+    pub fn lock_to_share(&self) -> io::Result<File> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.as_ref().ok_or(io::ErrorKind::NotFound)?.try_clone()
+    }
+
+    /// Lets go of the folder: whoever shares the lock has it alone.
+    pub fn let_go(&self) {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn locked(root: &Path, lock: File) -> Self {
+        Self { root: Arc::new(root.to_owned()), lock: Arc::new(Mutex::new(Some(lock))) }
+    }
+
+    /// Makes the folder where there is none; answers the file that is locked.
+    fn prepare(root: &Path) -> Result<File, StoreError> {
         for folder in [root.to_owned(), root.join("blobs"), root.join("compiled")] {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
             let looked = made.and_then(|()| fs::metadata(&folder));
@@ -64,9 +104,7 @@ impl Store {
         }
         let path = root.join("lock");
         let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let lock = lock.map_err(|error| StoreError::Io(error, path))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| StoreError::InUse(root.to_owned()))?;
-        Ok(Self { root: Arc::new(root.to_owned()), _lock: Arc::new(lock) })
+        lock.map_err(|error| StoreError::Io(error, path))
     }
 
     /// The journal's file.
@@ -77,6 +115,11 @@ impl Store {
     /// Where the control API's Unix socket is.
     pub fn socket_path(&self) -> PathBuf {
         self.root.join(SOCKET_FILE)
+    }
+
+    /// Where a new process asks for the place of the running one.
+    pub fn take_over_path(&self) -> PathBuf {
+        self.root.join(TAKE_OVER_FILE)
     }
 
     /// The control API's token: the one in the folder, or a new one.
@@ -199,6 +242,9 @@ const STICKY_KEY_FILE: &str = "sticky.key";
 
 /// The control API's socket in a state folder.
 pub const SOCKET_FILE: &str = "control.sock";
+
+/// Where a new process asks, in a state folder.
+pub const TAKE_OVER_FILE: &str = "take_over.sock";
 
 /// Writes a file so that it is either whole or not there, whatever is killed in between.
 fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {

@@ -11,6 +11,7 @@ pub mod back;
 pub mod warm;
 pub mod fitness;
 pub mod fail_back;
+pub mod hold;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use self::change::ChangeError;
+use self::hold::Hold;
 use self::receipt::{Origin, Receipt};
 use self::trail::Trail;
 use crate::address::Address;
@@ -26,8 +28,9 @@ use crate::digest::Digest;
 use crate::policy::PolicyId;
 use crate::policy::admit::Rejection;
 use crate::policy::compile::{Compiled, Compiler};
+use crate::proxy::inherited::{Inherited, Passed};
 use crate::proxy::keeper;
-use crate::proxy::listener::Listeners;
+use crate::proxy::listeners::Listeners;
 use crate::proxy::worker::{Handle, Order};
 use crate::release::{Current, Ground, Release};
 use crate::store::Store;
@@ -73,6 +76,7 @@ struct State {
     generation: u64,
     /// Native code of the builds that are in use, by digest.
     compiled: HashMap<Digest, Compiled>,
+    hold: Hold,
 }
 
 impl State {
@@ -117,6 +121,9 @@ pub enum Refusal {
         /// What is wrong with its members.
         reason: String,
     },
+    /// Not while the place changes hands.
+    #[error("{0}: try again in a moment")]
+    NotNow(&'static str),
     /// What is not on the disk is not activated.
     #[error("cannot be recorded")]
     Journal(#[from] JournalError),
@@ -126,7 +133,7 @@ impl Refusal {
     /// Whether the same change may go well later, as it is.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Journal(_) => true,
+            Self::Journal(_) | Self::NotNow(_) => true,
             Self::Policy { rejection, .. } => rejection.is_ours(),
             _ => false,
         }
@@ -151,6 +158,7 @@ impl Switch {
             next_number: recovered.last_number + 1,
             generation: 0,
             compiled: HashMap::new(),
+            hold: Hold::default(),
         };
         Self {
             current,
@@ -167,12 +175,42 @@ impl Switch {
         }
     }
 
+    /// Uses these sockets before it binds any. To be told before anything is listened on.
+    pub fn inherit(&self, inherited: Inherited) {
+        *self.listeners() = Listeners::new(inherited);
+    }
+
     /// Takes up where the journal says that the host stood. A release that cannot be made again, as something of it is
     /// lost or this version does not take it, is passed over for the one before: some release is better than none.
     ///
     /// # Errors
     /// When none of the trail can be made again, or the listeners are taken.
     pub async fn resume(&self, trail: Trail) -> Result<(), Refusal> {
+        self.take_up(trail).await?;
+        self.listen();
+        Ok(())
+    }
+
+    /// As [`Switch::resume`], but nothing is passed over, as another process still serves that release, and nobody accepts
+    /// connections until [`Switch::listen`].
+    ///
+    /// # Errors
+    /// When the release cannot be made again, or a listener cannot be had.
+    pub async fn get_ready(&self, trail: Trail) -> Result<(), Refusal> {
+        let _turn = self.turn.lock().await;
+        let number = trail.current();
+        self.state().trail = trail;
+        self.make_ready(number).await?;
+        let release = self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))?;
+        self.open_listeners(&release)?;
+        // Whatever becomes of it: it serves there.
+        let origin = Origin { force: true, ..Origin::host("") };
+        self.prepare(&release, &origin).await?;
+        self.swap(&mut self.state(), release);
+        Ok(())
+    }
+
+    async fn take_up(&self, trail: Trail) -> Result<(), Refusal> {
         let _turn = self.turn.lock().await;
         let wanted = trail.current();
         self.state().trail = trail;
@@ -193,7 +231,6 @@ impl Switch {
         let origin = Origin { force: true, ..Origin::host("") };
         self.prepare(&release, &origin).await?;
         let swapped = self.swap(&mut self.state(), release);
-        self.listen();
         if number != wanted {
             let origin = Origin::host(format!("r{wanted} cannot be resumed"));
             let entry = origin.entry(Kind::Back, Some(wanted), Some(number), origin.why.clone());
@@ -206,7 +243,7 @@ impl Switch {
 
     /// Lets the workers go; answers when the last has ended.
     pub async fn dismiss(&self) {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).close();
+        self.listeners().close();
         let workers: Vec<Handle> = self.workers().drain(..).collect();
         let threads: Vec<_> = workers.into_iter().filter_map(Handle::leave).collect();
         let ended = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
@@ -237,7 +274,29 @@ impl Switch {
 
     /// What is listened on: by the listener's id, the address that is bound.
     pub fn listening(&self) -> Vec<(Arc<str>, Address)> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).bound()
+        self.listeners().bound()
+    }
+
+    /// All listening sockets, to be handed on.
+    ///
+    /// # Errors
+    /// When there are no file descriptors for it.
+    pub fn to_hand_on(&self) -> std::io::Result<Vec<Passed>> {
+        self.listeners().to_hand_on()
+    }
+
+    /// Says whether another process accepts from the same sockets.
+    pub fn share_listeners(&self, shared: bool) {
+        self.listeners().share(shared);
+    }
+
+    /// Lets go of inherited sockets that nobody wants; answers where those are that are kept open for us all the same.
+    pub fn settle_listeners(&self) -> Vec<Address> {
+        self.listeners().settle()
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Listeners> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn workers(&self) -> MutexGuard<'_, Vec<Handle>> {
@@ -305,7 +364,7 @@ impl Switch {
     }
 
     fn close_unused_listeners(&self) {
-        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = self.listeners();
         // Under the lock: what another switch opens is of a release that is current by then.
         for id in listeners.unused(&self.current.get()) {
             self.workers().iter().for_each(|worker| worker.order(Order::StopListening(id.clone())));
@@ -315,18 +374,23 @@ impl Switch {
     /// Binds what a release listens on. What connects there waits until it serves, see [`Switch::listen`]: the release
     /// before does not know the listener.
     fn open_listeners(&self, release: &Release) -> Result<(), Refusal> {
-        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = self.listeners();
         listeners.open(release, self.ground.workers).map_err(|error| Refusal::Listen(error.to_string()))
     }
 
     /// Has the workers accept connections wherever the current release listens.
-    fn listen(&self) {
-        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn listen(&self) {
+        let mut listeners = self.listeners();
         for (listener, sockets) in listeners.take_waiting(&self.current.get()) {
-            for (worker, socket) in self.workers().iter().zip(sockets) {
-                worker.order(Order::Listen(listener.clone(), socket));
+            for (worker, sockets) in self.workers().iter().zip(sockets) {
+                sockets.into_iter().for_each(|socket| worker.order(Order::Listen(listener.clone(), socket)));
             }
         }
+    }
+
+    /// Waits until all orders that were given are carried out.
+    pub async fn fence(&self) {
+        self.tell_workers(Order::Fence).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The control API, from a command's side: one call over the Unix socket in the state folder.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use http_body_util::{BodyExt, Full};
@@ -10,15 +11,27 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep};
 
 use crate::control::auth::{SOCKET_HOST, X_WHO};
-use crate::control::error::ErrorBody;
+use crate::control::error::{ErrorBody, NOT_NOW};
 use crate::store::{SOCKET_FILE, TOKEN_FILE};
 
 /// A host to talk to.
 pub(super) struct Client {
     state: PathBuf,
 }
+
+/// How long to go on asking a host that is starting, or whose place is changing hands.
+const NOT_NOW_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long to wait in between.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// It says that it cannot now.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NotNow(String);
 
 /// Nobody answers.
 #[derive(Debug, thiserror::Error)]
@@ -38,35 +51,43 @@ impl Client {
 
     /// Asks for something that is only read.
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Bytes> {
-        self.call(Method::GET, path, Bytes::new())
+        self.call(&Method::GET, path, &Bytes::new())
     }
 
     /// Asks for a change.
     pub(super) fn post(&self, path: &str, body: &impl serde::Serialize) -> anyhow::Result<Bytes> {
-        self.call(Method::POST, path, serde_json::to_vec(body)?.into())
+        self.call(&Method::POST, path, &serde_json::to_vec(body)?.into())
     }
 
     pub(super) fn put(&self, path: &str, body: impl Into<Bytes>) -> anyhow::Result<Bytes> {
-        self.call(Method::PUT, path, body.into())
+        self.call(&Method::PUT, path, &body.into())
     }
 
     pub(super) fn delete(&self, path: &str, body: impl Into<Bytes>) -> anyhow::Result<Bytes> {
-        self.call(Method::DELETE, path, body.into())
+        self.call(&Method::DELETE, path, &body.into())
     }
 
-    fn call(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
+    fn call(&self, method: &Method, path: &str, body: &Bytes) -> anyhow::Result<Bytes> {
         // One call and out: the smallest runtime, as `back` is measured from the key press.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        runtime.block_on(self.exchange(method, path, body))
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let patience = Instant::now() + NOT_NOW_PATIENCE;
+            loop {
+                match self.exchange(method, path, body.clone()).await {
+                    Err(error) if error.is::<NotNow>() && Instant::now() < patience => sleep(ASK_AGAIN).await,
+                    answered => return answered,
+                }
+            }
+        })
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
+    async fn exchange(&self, method: &Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
         let socket = self.state.join(SOCKET_FILE);
         let stream = UnixStream::connect(&socket).await.map_err(|error| Unreachable(socket, error))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
         let mut request = Request::builder().method(method.clone()).uri(path).header(HOST, SOCKET_HOST);
-        if method != Method::GET {
+        if *method != Method::GET {
             request = request.header(X_WHO, who()).header(AUTHORIZATION, format!("Bearer {}", self.token()?));
         }
         let answer = sender.send_request(request.body(Full::new(body))?).await?;
@@ -77,6 +98,7 @@ impl Client {
             return Ok(body);
         }
         match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(error) if error.error == NOT_NOW => bail!(NotNow(error.message)),
             Ok(error) => bail!("{}", error.message),
             Err(_) => bail!("{status}: {}", String::from_utf8_lossy(&body)),
         }

@@ -35,6 +35,10 @@ const CONTROL_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net
 /// Time that requests in flight get unless told otherwise: what common orchestrators wait before they kill.
 const DRAIN: Duration = Duration::from_secs(30);
 
+/// Time that a new process gets until it can take over unless told otherwise: compiling some large policies, where it
+/// cannot use the code that is there.
+const TAKE_OVER_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Workers that can be asked for: each has room reserved for its policies' memories.
 const WORKERS_MAX: usize = 256;
 
@@ -61,6 +65,10 @@ pub struct Config {
     pub requests_max: usize,
     /// Time that requests in flight get when the host leaves.
     pub drain: Duration,
+    /// Time between saying that the host leaves and leaving.
+    pub grace: Duration,
+    /// Time that a new process gets until it can take the host's place.
+    pub take_over_timeout: Duration,
     /// The control API's address; a loopback one. Its Unix socket is in the state folder.
     pub control_listen: SocketAddr,
     /// How DNS is asked for members.
@@ -110,6 +118,8 @@ pub(super) fn check(raw: Raw, text: &str, path: &Path) -> Result<Config, ConfigE
         zone: raw.zone.as_ref().map(|zone| top.name_of("zone", zone)).transpose()?,
         requests_max: top.within_or("requests_max", raw.requests_max.as_ref(), REQUESTS_MAX, 1..=1_000_000)?,
         drain: top.duration_or("drain", raw.drain.as_ref(), DRAIN)?,
+        grace: top.duration_or_none("grace", raw.grace.as_ref())?,
+        take_over_timeout: top.duration_or("take_over_timeout", raw.take_over_timeout.as_ref(), TAKE_OVER_TIMEOUT)?,
         control_listen,
         names: top.inner("dns").names(&raw.dns)?,
         fail_back,
@@ -217,6 +227,7 @@ mod tests {
         assert_eq!(config.state, Path::new("/etc/state"));
         assert_eq!(config.policy_folder, Path::new("/etc/policies"));
         assert_eq!(config.requests_max, 20_000);
+        assert_eq!((config.grace, config.take_over_timeout), (Duration::ZERO, Duration::from_secs(60)));
         assert_eq!(config.desired.pools["blue"].connect_timeout, Duration::from_secs(2));
         assert_eq!(config.desired.vips["shop"].decider, DeciderSpec::Pool("blue".into()));
     }
@@ -226,7 +237,7 @@ mod tests {
         check("a = ", "/etc/x.toml:1: string values must be quoted, expected literal string");
         check(
             "\nsate = 'x'",
-            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `zone`, `requests_max`, `drain`, `control`, `dns`, `fail_back`, `access_log`, `tracing`, `listeners`, `pools`, `policies`, `vips`",
+            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `zone`, `requests_max`, `drain`, `grace`, `take_over_timeout`, `control`, `dns`, `fail_back`, `access_log`, `tracing`, `listeners`, `pools`, `policies`, `vips`",
         );
         check("requests_max = 0", "/etc/x.toml:1: requests_max: expected 1 to 1000000, got 0");
         check("zone = 'a b'", &format!("/etc/x.toml:1: zone: {NAME_RULE}"));
@@ -234,6 +245,14 @@ mod tests {
         check(
             "drain = 'soon'",
             "/etc/x.toml:1: drain: expected a time such as `250ms` or `30s`, up to a day, got `soon`",
+        );
+        check(
+            "grace = 'soon'",
+            "/etc/x.toml:1: grace: expected a time such as `250ms` or `30s`, up to a day, got `soon`",
+        );
+        check(
+            "take_over_timeout = '0s'",
+            "/etc/x.toml:1: take_over_timeout: expected a time such as `250ms` or `30s`, up to a day, got `0s`",
         );
         check(
             "[control]\nlisten = '0.0.0.0:1'",

@@ -24,6 +24,10 @@ pub struct Raw {
     pub requests_max: Option<Spanned<usize>>,
     /// Time that requests in flight get when the host leaves.
     pub drain: Option<Spanned<String>>,
+    /// Time between saying that the host leaves and leaving.
+    pub grace: Option<Spanned<String>>,
+    /// Time that a new process gets until it can take the host's place.
+    pub take_over_timeout: Option<Spanned<String>>,
     /// The control API.
     #[serde(default)]
     pub control: RawControl,

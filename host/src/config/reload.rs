@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::Config;
+use super::{Config, ConfigError};
 use crate::causes::with_causes;
 use crate::digest::Digest;
 use crate::store::journal::{Door, Seen};
@@ -50,23 +51,39 @@ impl ConfigFile {
         Some(seen(digest, &config.desired))
     }
 
-    /// Watches the file for ever.
+    /// Watches the file for ever. Reads it at once, whether or not it has changed, for whoever asks; told when it is done.
     ///
     /// # Errors
     /// When it cannot be watched.
-    pub fn watch(mut self) -> notify::Result<impl Future<Output = ()>> {
+    pub fn watch(mut self, mut asked: mpsc::Receiver<oneshot::Sender<()>>) -> notify::Result<impl Future<Output = ()>> {
         // The folder: an editor puts a new file in the old one's place, and a watch would stay with the old.
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut watch = Watch::folder(folder)?;
         Ok(async move {
             loop {
                 self.take_in().await;
-                if tokio::time::timeout(LOOK_AGAIN, watch.next()).await.is_ok() {
-                    let latest = Instant::now() + SETTLE_MAX;
-                    while tokio::time::timeout_at(latest.min(Instant::now() + SETTLE), watch.next()).await.is_ok() {}
+                tokio::select! {
+                    Some(done) = asked.recv() => {
+                        self.take_in_anew().await;
+                        let _ = done.send(());
+                    }
+                    looked = tokio::time::timeout(LOOK_AGAIN, watch.next()) => if looked.is_ok() {
+                        let latest = Instant::now() + SETTLE_MAX;
+                        while tokio::time::timeout_at(latest.min(Instant::now() + SETTLE), watch.next()).await.is_ok() {}
+                    }
                 }
             }
         })
+    }
+
+    /// Somebody asks for it: what was refused before is refused again, and they are told of a file that cannot be read.
+    async fn take_in_anew(&mut self) {
+        self.text = None;
+        if let Err(error) = std::fs::read_to_string(&self.path) {
+            let error = ConfigError::Read(self.path.clone(), error);
+            self.switch.refuse(&self.origin("read again"), &with_causes(&error));
+        }
+        self.take_in().await;
     }
 
     async fn take_in(&mut self) {
@@ -75,12 +92,7 @@ impl ConfigFile {
         if self.text.replace(digest) == Some(digest) {
             return;
         }
-        let origin = Origin {
-            door: Door::File,
-            who: "configuration file".into(),
-            why: format!("{} changed", self.path.display()),
-            force: false,
-        };
+        let origin = self.origin("changed");
         let config = match Config::parse(&text, &self.path) {
             Ok(config) => config,
             Err(error) => return self.switch.refuse(&origin, &with_causes(&error)),
@@ -88,7 +100,7 @@ impl ConfigFile {
         if !self.started_with.differs_only_in_release(&config) {
             tracing::warn!(
                 file = %self.path.display(),
-                "state, policy_folder, workers, requests_max, drain, zone, control, dns and fail_back are read at start only: restart to change them"
+                "state, policy_folder, workers, requests_max, drain, grace, take_over_timeout, zone, control, dns, access_log, tracing and fail_back are read at start only: restart to change them"
             );
         }
         let seen = seen(digest, &config.desired);
@@ -99,6 +111,11 @@ impl ConfigFile {
             Err(refusal) if refusal.is_passing() => self.text = None,
             Err(_) => {}
         }
+    }
+
+    fn origin(&self, what: &str) -> Origin {
+        let why = format!("{} {what}", self.path.display());
+        Origin { door: Door::File, who: "configuration file".into(), why, force: false }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the API says when it does not do what it was asked: the one place with its status codes.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,9 @@ pub enum ApiError {
     /// The switch says no.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// Nothing serves yet.
+    #[error("this host is starting: try again in a moment")]
+    Starting,
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -46,6 +50,9 @@ pub struct ErrorBody {
     pub message: String,
 }
 
+/// The word for what is worth trying again in a moment.
+pub const NOT_NOW: &str = "not_now";
+
 impl ApiError {
     fn status_and_word(&self) -> (StatusCode, &'static str) {
         match self {
@@ -55,6 +62,7 @@ impl ApiError {
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::NotFound(_) | Self::Refused(Refusal::NoSuchRelease(_)) => (StatusCode::NOT_FOUND, "not_found"),
             Self::Refused(Refusal::NowhereToGo(_) | Refusal::Overtaken(_)) => (StatusCode::CONFLICT, "conflict"),
+            Self::Starting | Self::Refused(Refusal::NotNow(_)) => (StatusCode::SERVICE_UNAVAILABLE, NOT_NOW),
             Self::Refused(Refusal::Policy { rejection, .. }) if rejection.is_ours() => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "host")
             }
@@ -70,6 +78,11 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, word) = self.status_and_word();
-        (status, Json(ErrorBody { error: word.into(), message: with_causes(&self) })).into_response()
+        let body = Json(ErrorBody { error: word.into(), message: with_causes(&self) });
+        let mut response = (status, body).into_response();
+        if word == NOT_NOW {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! | route | does |
 //! |---|---|
+//! | `GET /ready` | whether requests should come here |
 //! | `GET /v1/status` | the host as it stands |
 //! | `GET /v1/history?limit=N` | what happened, newest first |
 //! | `GET /v1/releases/N` | one release whole; `current` for N is the one that serves |
@@ -31,6 +32,7 @@ use super::Api;
 use super::auth::{origin, require_local_name, require_token};
 use super::error::ApiError;
 use super::metrics;
+use super::readiness::{ready, require_started};
 use super::views::{
     self, ActivateRequest, AssignRequest, History, MemberRequest, PoolView, ReleaseView, Status, StepRequest, VipView,
 };
@@ -78,6 +80,8 @@ pub(super) fn all(api: Api) -> Router {
         .route("/metrics", get(metrics))
         .merge(changing)
         .fallback(async || ApiError::NotFound("there is no such route".into()))
+        .layer(middleware::from_fn_with_state(api.clone(), require_started))
+        .route("/ready", get(ready))
         .layer(middleware::from_fn(require_local_name))
         .with_state(api)
 }

@@ -59,6 +59,11 @@ impl Breaker {
         }
     }
 
+    /// Whether requests go through, whatever the time.
+    pub fn is_closed(&self) -> bool {
+        self.open_until.load(Ordering::Relaxed) == 0
+    }
+
     /// What it is now.
     pub fn state(&self, now_nanos: u64) -> State {
         match self.open_until.load(Ordering::Relaxed) {

@@ -41,6 +41,8 @@ const SHARED_IDLE_TIME: Duration = Duration::from_secs(60);
 
 /// Opens and keeps connections to members.
 pub struct Connector {
+    /// The worker, and how many there are: each has its part of the connections to a member.
+    worker: (usize, usize),
     descriptors: Arc<Descriptors>,
     idle: RefCell<HashMap<ConnectionKey, Vec<Idle>>>,
     multiplexed: RefCell<HashMap<ConnectionKey, Vec<Shared>>>,
@@ -203,8 +205,9 @@ impl MemberExchange {
 
 impl Connector {
     /// No connections yet. Where file descriptors are short, none is kept.
-    pub fn new(descriptors: Arc<Descriptors>) -> Self {
+    pub fn new(worker: usize, workers: usize, descriptors: Arc<Descriptors>) -> Self {
         Self {
+            worker: (worker, workers),
             descriptors,
             idle: RefCell::default(),
             multiplexed: RefCell::default(),
@@ -228,12 +231,15 @@ impl Connector {
     pub async fn open(&self, way: Way<'_>) -> io::Result<MemberConnection> {
         match way.pool.transport.protocol {
             Protocol::Http1 => {
+                // From here on it counts: others look while this one is made.
+                let held = self.hold(way.member);
                 let stream = self.connect(way, way.timeout).await?;
-                Ok(MemberConnection::H1(Wire::to_member(stream, self.hold(way.member))))
+                Ok(MemberConnection::H1(Wire::to_member(stream, held)))
             }
             Protocol::Http2 if way.key.is_private => {
+                let held = self.hold(way.member);
                 let stream = self.connect(way, way.timeout).await?;
-                let connection = Multiplexed::begin(stream, self.hold(way.member));
+                let connection = Multiplexed::begin(stream, held);
                 tokio::time::timeout(way.timeout, connection).await.map_err(|_| timed_out())?.map(MemberConnection::H2)
             }
             Protocol::Http2 => self.open_shared(way).await.map(MemberConnection::H2),
@@ -246,10 +252,8 @@ impl Connector {
     }
 
     /// Whether this worker has as many connections to a member as it may have, and none of them takes a request now.
-    pub fn is_full(&self, pool: &Pool, member: &Member, workers: usize) -> bool {
-        let Some(max) = pool.spec.limits.member_connections_max else { return false };
-        // Each worker has its part: none has to ask the others.
-        if self.connections(&member.address) < (max as usize).div_ceil(workers) {
+    pub fn is_full(&self, pool: &Pool, member: &Member) -> bool {
+        if self.has_part_left(pool, member) {
             return false;
         }
         let key = pool.transport.key(&member.address);
@@ -260,6 +264,15 @@ impl Connector {
                 !multiplexed.get(&key).is_some_and(|connections| connections.iter().any(Shared::has_room))
             }
         }
+    }
+
+    /// Whether this worker may open one more connection to a member.
+    fn has_part_left(&self, pool: &Pool, member: &Member) -> bool {
+        let Some(max) = pool.spec.limits.member_connections_max else { return true };
+        // What is left over goes to the first ones. None has to ask the others, and none is left without.
+        let (worker, workers) = self.worker;
+        let part = max as usize / workers + usize::from(worker < max as usize % workers);
+        self.connections(&member.address) < part.max(1)
     }
 
     fn hold(&self, member: &Arc<Member>) -> Held {
@@ -300,13 +313,23 @@ impl Connector {
         // Who waits for a turn waits no longer than for a connection: where the member cannot be reached, all that wait
         // would otherwise find that out one after the other.
         let _turn = tokio::time::timeout(timeout, turn.lock()).await.map_err(|_| timed_out())?;
-        if let Some(shared) = self.share(key) {
-            return Ok(shared);
-        }
+        let held = loop {
+            if let Some(shared) = self.share(key) {
+                return Ok(shared);
+            }
+            if self.has_part_left(way.pool, way.member) {
+                break self.hold(way.member);
+            }
+            // Those who came before have taken what there was: one of their requests will end.
+            if began.elapsed() >= timeout {
+                return Err(io::ErrorKind::QuotaExceeded.into());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        };
         let left = timeout.saturating_sub(began.elapsed());
         let stream = self.connect(way, left).await?;
         let left = timeout.saturating_sub(began.elapsed());
-        let connection = Multiplexed::begin(stream, self.hold(way.member));
+        let connection = Multiplexed::begin(stream, held);
         let connection = tokio::time::timeout(left, connection).await.map_err(|_| timed_out())??;
         // Kept, it would be joined by another one for each request, and each would wait there.
         if !connection.has_room() {

@@ -75,9 +75,12 @@ fn ask(
 ) -> (Head, Option<Decision>) {
     let began = Instant::now();
     let (head, asked) = worker.ask(rung, head);
-    let took = began.elapsed();
-    rung.counts.decided(worker.id, took);
-    record.decided(&rung.policy.build.name, began, took);
+    // One that was not asked took no time, and tells nothing of those that were.
+    if !matches!(asked, Asked::Failed(Fault::Resting | Fault::NoRoom)) {
+        let took = began.elapsed();
+        rung.counts.decided(worker.id, took);
+        record.decided(&rung.policy.build.name, began, took);
+    }
     let decision = match asked {
         // An earlier release's policy may choose a pool that this release has no more.
         Asked::Answer(Answer::Route(route)) => {

@@ -49,7 +49,7 @@ pub enum Error {
     /// The member's fault: it began to answer and fell silent.
     #[error("member {0} fell silent in the middle of its answer")]
     Silent(Address),
-    /// The member's fault: the whole took too long.
+    /// The whole took too long. Not always the member's fault: see `tries`.
     #[error("member {0} did not end its answer in time")]
     WholeTimeout(Address),
     /// Too many requests wait for a pool.

@@ -112,7 +112,7 @@ impl Finding {
             None => self.succeeded(),
         }
         if failure.is_none() || !members.is_empty() {
-            self.publish(members);
+            self.publish(&members);
         }
     }
 
@@ -133,9 +133,9 @@ impl Finding {
         }
     }
 
-    fn publish(&mut self, members: Arc<[Found]>) {
+    fn publish(&mut self, members: &Arc<[Found]>) {
         let is_new = self.list.send_if_modified(|list| {
-            let is_new = list.as_ref() != Some(&members);
+            let is_new = list.as_ref() != Some(members);
             *list = Some(members.clone());
             is_new
         });

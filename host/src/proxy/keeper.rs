@@ -199,13 +199,15 @@ impl Keeper {
         }
     }
 
-    fn hear(&self, News { pool, member, deed }: News) {
+    fn hear(&mut self, News { pool, member, deed }: News) {
         let (kind, reason) = match deed {
             Deed::CameBack => {
                 member.came_back(time::nanos_since_start());
                 (EventKind::CameBack, "a request was answered as it should be".into())
             }
             Deed::LeftAlone { failures, cause, rest } => {
+                // It was judged for that: when it is back, it is by what it does then.
+                self.windows.remove(&member.id);
                 let cause = match cause {
                     Cause::Unreachable(cause) | Cause::Failed(cause) => {
                         format!("{failures} failures in a row, the last: {cause}")
@@ -290,6 +292,11 @@ impl Keeper {
         // The lower median: of two members, the faster one is the measure.
         let usual = means.len().checked_sub(1).map(|last| means[last / 2]);
         for seat in &roster.seats {
+            if !seat.member.breaker.is_closed() {
+                // What it does on trial, or when all are used, is not to send it away again once it is back.
+                self.windows.entry(seat.member.id).or_default().forget();
+                continue;
+            }
             let deeds = &lately[&seat.member.id];
             let percent = (deeds.failures * 100).checked_div(deeds.requests).unwrap_or(0);
             let cause = if spec.failure_percent > 0

@@ -108,9 +108,15 @@ impl Member {
         self.left_alone_until.store(until, Ordering::Relaxed);
     }
 
-    pub(super) fn begin(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    /// One more request, unless there are `max`; answers whether it may be sent.
+    pub(super) fn begin(&self, max: Option<u32>) -> bool {
+        // Looking first and adding then would let through as many as there are workers.
+        let within = |now: u32| max.is_none_or(|max| now < max).then_some(now + 1);
+        if self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_err() {
+            return false;
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     pub(super) fn end(&self) {
@@ -212,7 +218,7 @@ mod tests {
         let members = Members::default();
         let address = &"127.0.0.1:1".parse().unwrap();
         let first = members.at(address);
-        first.begin();
+        assert!(first.begin(Some(1)) && !first.begin(Some(1)));
         assert_eq!(members.at(address).in_flight(), 1);
         drop(first);
         assert_eq!(members.at(address).in_flight(), 0);

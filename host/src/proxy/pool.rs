@@ -27,7 +27,6 @@ use crate::release::Ground;
 use crate::spec::PoolSpec;
 use crate::spec::check::CheckSpec;
 use crate::spec::member::{MemberSpec, Whereabouts};
-use crate::spec::pool::Balance;
 use crate::telemetry::PoolCounts;
 use crate::time;
 
@@ -92,8 +91,10 @@ pub enum Choice {
 pub struct InUse {
     /// The member.
     pub member: Arc<Member>,
-    /// Whether this request shows whether the member is well again.
+    /// Whether this request is still to show whether the member is well again.
     is_trial: Cell<bool>,
+    /// Whether the member failed it: once is enough, whatever else is wrong with its answer.
+    has_failed: Cell<bool>,
     /// The pool.
     pub pool: Arc<Pool>,
 }
@@ -130,36 +131,45 @@ impl Pool {
         self.roster.load_full()
     }
 
-    /// A member for a request that begins now.
-    /// `is_full` says of which members this worker can have no connection now.
+    /// A member for a request that begins now. `is_full` says of which members this worker can have no connection now.
     pub fn choose(self: &Arc<Self>, worker: usize, wanted: &Wanted<'_>, is_full: impl Fn(&Member) -> bool) -> Choice {
         let now = time::nanos_since_start();
-        let limits = &self.spec.limits;
-        let (mut is_busy, mut is_trial) = (false, false);
+        let max = self.spec.limits.member_requests_max;
         let roster = self.roster.load();
         let turn = || self.turns.of(worker).fetch_add(1, Ordering::Relaxed);
-        let takes = |seat: &Seat| {
-            let member = &seat.member;
-            if limits.member_requests_max.is_some_and(|max| member.in_flight() >= max) || is_full(member) {
-                is_busy = true;
-                return false;
-            }
-            match member.breaker.pass(now) {
-                Pass::Free => true,
-                Pass::Trial => {
-                    is_trial = true;
-                    true
+        let (mut is_busy, mut is_trial) = (false, false);
+        let mut choose = |panics: bool| {
+            let takes = |seat: &Seat| {
+                let Seat { member, .. } = seat;
+                if is_full(member) {
+                    is_busy = true;
+                    return false;
                 }
-                Pass::Refused => roster.panics,
-            }
+                let pass = member.breaker.pass(now);
+                if pass == Pass::Refused && !panics {
+                    return false;
+                }
+                is_trial = pass == Pass::Trial;
+                if !member.begin(max) {
+                    is_busy = true;
+                    if is_trial {
+                        member.breaker.end_trial();
+                    }
+                    return false;
+                }
+                true
+            };
+            roster.choose(wanted, now, panics, turn, takes)
         };
-        let balance = &self.spec.balance;
-        let by_load = balance.by == Balance::LeastRequests;
-        match roster.choose(wanted, balance.drain_limit, now, by_load, turn, takes) {
-            Some(seat) => {
-                seat.member.begin();
-                Choice::Member(InUse { member: seat.member.clone(), is_trial: Cell::new(is_trial), pool: self.clone() })
-            }
+        // The roster is made away from here: it may not know yet that nobody is fit any more.
+        let seat = choose(roster.panics).or_else(|| roster.must_panic(now).then(|| choose(true)).flatten());
+        match seat {
+            Some(seat) => Choice::Member(InUse {
+                member: seat.member.clone(),
+                is_trial: Cell::new(is_trial),
+                has_failed: Cell::new(false),
+                pool: self.clone(),
+            }),
             None if is_busy => Choice::Busy,
             None => Choice::Nobody,
         }
@@ -232,7 +242,7 @@ impl Pool {
             return None;
         }
         let seats = if is_news { self.seats(members, now) } else { before.seats.to_vec() };
-        let roster = Roster::new(seats, &self.spec.balance, has_keys, now);
+        let roster = Roster::new(seats, &self.spec.balance, has_keys, &before, now);
         Some(self.roster.swap(Arc::new(roster)))
     }
 
@@ -278,13 +288,19 @@ impl InUse {
     pub fn answered(&self, status: StatusCode, after: Duration) {
         self.member.answer(after);
         if is_failure(status) {
-            self.fail(Cause::Answered(status));
-        } else {
-            self.member.breaker.succeed();
-            if self.is_trial.get() && self.member.breaker.close(time::nanos_since_start()) {
+            return self.fail(Cause::Answered(status));
+        }
+        let breaker = &self.member.breaker;
+        breaker.succeed();
+        if !breaker.is_closed() {
+            let now = time::nanos_since_start();
+            // Where all members are used, this may be any request. It can be reached, then, if that was what it lacked.
+            let shows = breaker.state(now) == State::HalfOpen || breaker.is_unreachable();
+            if shows && breaker.close(now) {
                 self.pool.tell(&self.member, Deed::CameBack);
             }
         }
+        self.end_trial();
     }
 
     /// The member failed a request.
@@ -296,6 +312,9 @@ impl InUse {
     }
 
     fn fail(&self, cause: Cause) {
+        if self.has_failed.replace(true) {
+            return;
+        }
         let breaker = &self.member.breaker;
         self.member.fail();
         let failures = breaker.fail();
@@ -303,8 +322,10 @@ impl InUse {
         if self.is_trial.get() || (max > 0 && failures >= max) {
             self.pool.open_breaker(&self.member, failures, cause);
         }
+        self.end_trial();
     }
 
+    /// What a trial is to show, its answer's head shows: the rest of it may take hours.
     fn end_trial(&self) {
         if self.is_trial.take() {
             self.member.breaker.end_trial();

@@ -14,14 +14,12 @@ use crate::spec::PoolSpec;
 #[derive(Default)]
 pub struct Pools(Mutex<HashMap<Arc<str>, Namesakes>>);
 
-#[derive(Default)]
 struct Namesakes {
     lasting: Arc<Lasting>,
     pools: Vec<Weak<Pool>>,
 }
 
 /// What all pools of one name have in common, over all releases.
-#[derive(Default)]
 pub struct Lasting {
     /// Requests that wait.
     pub queue: Queue,
@@ -39,7 +37,7 @@ impl Pools {
     pub fn like(&self, name: &str, spec: &PoolSpec, ground: &Ground) -> Result<Arc<Pool>, TlsError> {
         let lasting = {
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let namesakes = known.entry(name.into()).or_default();
+            let namesakes = known.entry(name.into()).or_insert_with(|| Namesakes::new(ground.workers));
             namesakes.pools.retain(|pool| pool.strong_count() > 0);
             let mut pools = namesakes.pools.iter().filter_map(Weak::upgrade);
             if let Some(same) = pools.find(|pool| pool.spec == *spec) {
@@ -51,7 +49,8 @@ impl Pools {
         let pool = Arc::new(Pool::new(name, spec, lasting, ground)?);
         pool.refresh(&ground.members, true);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry(name.into()).or_default().pools.push(Arc::downgrade(&pool));
+        let namesakes = known.entry(name.into()).or_insert_with(|| Namesakes::new(ground.workers));
+        namesakes.pools.push(Arc::downgrade(&pool));
         Ok(pool)
     }
 
@@ -59,6 +58,13 @@ impl Pools {
     pub fn all(&self) -> Vec<Arc<Pool>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.values().flat_map(|namesakes| namesakes.pools.iter().filter_map(Weak::upgrade)).collect()
+    }
+}
+
+impl Namesakes {
+    fn new(workers: usize) -> Self {
+        let lasting = Lasting { queue: Queue::new(workers), panics: AtomicBool::default(), drained: Mutex::default() };
+        Self { lasting: lasting.into(), pools: Vec::new() }
     }
 }
 

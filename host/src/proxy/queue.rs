@@ -1,32 +1,41 @@
 //! Requests that wait until a pool can take them.
 //!
-//! A request that ends wakes the one that waits longest, whichever workers they are on.
+//! On each worker they wait in the order in which they came; only the first of them looks. Workers take turns: a request
+//! that ends wakes the first one that has looked least lately.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
-use tokio::time::Instant;
+use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio::time::{Instant, timeout_at};
 
 use super::error::Error;
+use super::per_worker::PerWorker;
 use super::pools::Lasting;
 use crate::spec::pool::PoolLimits;
 
-/// How long until one that waits looks by itself: what it waits for may be freed by another pool's request.
+/// How long until the first one looks by itself: what it waits for may be freed by another pool's request, or by one that
+/// woke the first of another worker, where it was of no use.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// One pool's queue, by the pool's name: it outlives releases.
-#[derive(Default)]
 pub struct Queue {
     in_flight: AtomicU32,
     waiting: AtomicU32,
     freed: Notify,
+    /// Held by the first of each worker. One for all workers would have everybody wait for a request that lacks what only
+    /// its own worker can free: a connection.
+    fronts: PerWorker<Mutex<()>>,
 }
 
 impl Queue {
+    /// Nobody waits.
+    pub fn new(workers: usize) -> Self {
+        let fronts = PerWorker::new(workers, |_| Mutex::default());
+        Self { in_flight: 0.into(), waiting: 0.into(), freed: Notify::new(), fronts }
+    }
+
     /// Requests that wait.
     pub fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::Relaxed)
@@ -39,20 +48,24 @@ impl Queue {
         }
     }
 
-    /// Takes a place among those that wait.
+    /// Takes a place among those that wait, until `deadline` if there is one.
     ///
     /// # Errors
     /// When as many wait as may.
-    pub fn join(&self, pool: &str, limits: &PoolLimits) -> Result<Waiting<'_>, Error> {
+    pub fn join(
+        &self,
+        worker: usize,
+        pool: &str,
+        limits: &PoolLimits,
+        deadline: Option<Instant>,
+    ) -> Result<Waiting<'_>, Error> {
         let within = |now| (now < limits.queue_max).then_some(now + 1);
-        match self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within) {
-            Ok(_) => Ok(Waiting {
-                queue: self,
-                until: Instant::now() + limits.queue_timeout,
-                freed: Box::pin(self.freed.notified()),
-            }),
-            Err(_) => Err(Error::QueueFull(pool.to_owned(), limits.queue_max)),
+        if self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_err() {
+            return Err(Error::QueueFull(pool.to_owned(), limits.queue_max));
         }
+        let until = Instant::now() + limits.queue_timeout;
+        let until = deadline.map_or(until, |deadline| until.min(deadline));
+        Ok(Waiting { queue: self, worker, until, front: None })
     }
 }
 
@@ -87,9 +100,10 @@ impl Drop for Place {
 /// A request that waits, until dropped.
 pub struct Waiting<'a> {
     queue: &'a Queue,
+    worker: usize,
     until: Instant,
-    /// Its place: kept from one look to the next.
-    freed: Pin<Box<Notified<'a>>>,
+    /// Once it is the first of its worker.
+    front: Option<MutexGuard<'a, ()>>,
 }
 
 impl Waiting<'_> {
@@ -98,13 +112,17 @@ impl Waiting<'_> {
     /// # Errors
     /// When it has waited for as long as it may.
     pub async fn wait(&mut self, pool: &str) -> Result<(), Error> {
+        let over = || Error::QueueTimeout(pool.to_owned());
         if self.until <= Instant::now() {
-            return Err(Error::QueueTimeout(pool.to_owned()));
+            return Err(over());
+        }
+        if self.front.is_none() {
+            let front = self.queue.fronts.of(self.worker).lock();
+            self.front = Some(timeout_at(self.until, front).await.map_err(|_| over())?);
+            return Ok(());
         }
         let look = self.until.min(Instant::now() + LOOK_AGAIN);
-        if tokio::time::timeout_at(look, self.freed.as_mut()).await.is_ok() {
-            self.freed = Box::pin(self.queue.freed.notified());
-        }
+        let _ = timeout_at(look, self.queue.freed.notified()).await;
         Ok(())
     }
 }

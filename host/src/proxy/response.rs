@@ -196,13 +196,21 @@ impl MemberBody {
         let limit = if is_whole { Limit::WholeTimeout } else { Limit::BetweenBytesTimeout };
         self.worker.ground.counts.limited(self.worker.id, limit);
         let address = self.key.address.clone();
-        let error = if is_whole { Error::WholeTimeout(address) } else { Error::Silent(address) };
-        Poll::Ready(self.blame(&error))
+        Poll::Ready(if is_whole {
+            // It did answer, and a client may have taken its time with that.
+            self.broke_off(&Error::WholeTimeout(address))
+        } else {
+            self.blame(&Error::Silent(address))
+        })
     }
 
     /// It is the member's fault.
     fn blame(&self, error: &Error) -> BrokeOff {
         self.use_of_member.failed(error);
+        self.broke_off(error)
+    }
+
+    fn broke_off(&self, error: &Error) -> BrokeOff {
         if let Some(left_out) = self.worker.log.spend() {
             tracing::warn!(%error, left_out, "a member's answer broke off");
         }

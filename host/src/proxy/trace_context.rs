@@ -56,8 +56,18 @@ impl TraceContext {
 
     /// The field's value.
     pub fn to_value(self) -> HeaderValue {
-        let Self { trace, span, flags } = self;
-        HeaderValue::try_from(format!("00-{trace:032x}-{span:016x}-{flags:02x}")).expect("hex digits and dashes")
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        write_hex(&mut text[3..35], self.trace);
+        write_hex(&mut text[36..52], self.span.into());
+        write_hex(&mut text[53..], self.flags.into());
+        HeaderValue::from_bytes(&text).expect("hex digits and dashes are a field value")
+    }
+}
+
+/// As many digits as there is room for.
+fn write_hex(digits: &mut [u8], number: u128) {
+    for (at, digit) in digits.iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(number >> (at * 4)) as usize & 15];
     }
 }
 

@@ -5,6 +5,7 @@
 //! pool that fails altogether is not asked much more often than before.
 
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Poll;
@@ -77,6 +78,8 @@ struct Unsent {
     body: Option<RequestBody>,
     /// Whether the member may have seen it.
     seen: bool,
+    /// Whether the member is to blame.
+    is_blamed: bool,
 }
 
 impl<'a> Aim<'a> {
@@ -125,9 +128,14 @@ impl<'a> Aim<'a> {
         Limits { between_bytes: self.timeouts.between_bytes, deadline: self.deadline, tunnel }
     }
 
-    /// Whether all of it, a try more included, may still come in time.
-    fn has_time(&self) -> bool {
-        self.deadline.is_none_or(|deadline| Instant::now() < deadline)
+    /// Whether all of it, a try more after this time included, may still come in time.
+    fn has_time(&self, after: Duration) -> bool {
+        self.deadline.is_none_or(|deadline| Instant::now() + after < deadline)
+    }
+
+    /// How much of this time there is.
+    fn within(&self, time: Duration) -> Duration {
+        self.deadline.map_or(time, |deadline| time.min(deadline.saturating_duration_since(Instant::now())))
     }
 }
 
@@ -151,7 +159,8 @@ impl Sent {
 
 impl Unsent {
     fn new(failure: Error, body: Option<RequestBody>, seen: bool) -> Self {
-        Self { failure, body, seen }
+        let is_blamed = failure.is_of_member();
+        Self { failure, body, seen, is_blamed }
     }
 
     /// Whether it can be sent again: to another member, or on another connection to the same.
@@ -174,11 +183,15 @@ impl Line<'_> {
                 Ok(sent) => sent.may_be_repeated(&retries.statuses, parts),
                 Err((unsent, _)) => unsent.may_be_repeated(parts),
             };
-            if let Some(after) = outcome.as_ref().ok().filter(|_| may_be_repeated).and_then(Sent::retry_after) {
+            // Whatever becomes of this request: the tries of others would come to a member that asked for none.
+            if let Ok(sent) = &outcome
+                && retries.statuses.contains(&sent.response.status().as_u16())
+                && let Some(after) = sent.retry_after()
+            {
                 known.leave_alone(after);
             }
             tried.push(known);
-            let goes_on = may_be_repeated && tried.len() < retries.tries_max as usize && aim.has_time();
+            let goes_on = may_be_repeated && tried.len() < retries.tries_max as usize;
             let next = if goes_on { self.another(aim, &tried, outcome.is_ok()).await } else { None };
             let Some(next) = next else { return outcome.map_err(|(unsent, _)| unsent.failure) };
             let spare;
@@ -215,7 +228,7 @@ impl Line<'_> {
             }
             let waiting = match &mut waiting {
                 Some(waiting) => waiting,
-                None => waiting.insert(queue.join(&pool.name, limits)?),
+                None => waiting.insert(queue.join(self.worker.id, &pool.name, limits, aim.deadline)?),
             };
             waiting.wait(&pool.name).await?;
         }
@@ -223,13 +236,16 @@ impl Line<'_> {
 
     /// Another member, where there is one and the budget pays for it.
     async fn another(&self, aim: &Aim<'_>, tried: &[Arc<Member>], was_answered: bool) -> Option<InUse> {
-        if tried.len() >= aim.pool.size() || !aim.pool.budget.withdraw(time::nanos_since_start()) {
+        // A member that cannot be reached says nothing of the next one.
+        let longest =
+            if was_answered || tried.len() > 1 { PAUSE_MAX * (1 << (tried.len() - 1).min(6)) } else { Duration::ZERO };
+        let pause = longest.mul_f64(self.worker.chance());
+        let may_try = tried.len() < aim.pool.size() && aim.has_time(pause);
+        if !may_try || !aim.pool.budget.withdraw(time::nanos_since_start()) {
             return None;
         }
-        // A member that cannot be reached says nothing of the next one.
-        if was_answered || tried.len() > 1 {
-            let longest = PAUSE_MAX * (1 << (tried.len() - 1).min(6));
-            tokio::time::sleep(longest.mul_f64(self.worker.chance())).await;
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
         match self.choose(aim, tried) {
             Choice::Member(member) => {
@@ -243,7 +259,7 @@ impl Line<'_> {
     fn choose(&self, aim: &Aim<'_>, tried: &[Arc<Member>]) -> Choice {
         let Self { worker, .. } = self;
         let wanted = Wanted { bound: aim.bound, key: aim.key, tried, random: worker.random() };
-        aim.pool.choose(worker.id, &wanted, |member| worker.connector.is_full(aim.pool, member, worker.ground.workers))
+        aim.pool.choose(worker.id, &wanted, |member| worker.connector.is_full(aim.pool, member))
     }
 
     /// Sends a request to this member.
@@ -276,7 +292,7 @@ impl Line<'_> {
             pool: aim.pool,
             key: &key,
             client: Some(self.client),
-            timeout: aim.timeouts.connect,
+            timeout: aim.within(aim.timeouts.connect),
         };
         let attempt = self.record.tries(&aim.pool.counts, &member.member);
         let unsent = match Box::pin(connector.open(way)).await {
@@ -288,9 +304,14 @@ impl Line<'_> {
                 }
             }
             Err(cause) => {
-                let failure = Error::Connect(key.address, cause);
+                let has_ended = way.timeout < aim.timeouts.connect && !aim.has_time(Duration::ZERO);
+                let (failure, is_blamed) = match cause.kind() {
+                    ErrorKind::QuotaExceeded => (Error::QueueTimeout(aim.pool.name.to_string()), false),
+                    _ if has_ended => (Error::WholeTimeout(key.address), false),
+                    _ => (Error::Connect(key.address, cause), true),
+                };
                 attempt.failed(&failure);
-                Unsent::new(failure, Some(body), false)
+                Unsent { is_blamed, ..Unsent::new(failure, Some(body), false) }
             }
         };
         Err((member.blame(unsent), place))
@@ -330,7 +351,9 @@ impl Line<'_> {
                 // The time to answer begins anew with each piece of the request that the member is still being sent.
                 let deadline = in_time(exchange.moved() + timeout);
                 if deadline <= Instant::now() {
-                    return Poll::Ready(Err(Error::ResponseTimeout(address())));
+                    let is_whole = deadline < exchange.moved() + timeout;
+                    let failure = if is_whole { Error::WholeTimeout } else { Error::ResponseTimeout };
+                    return Poll::Ready(Err(failure(address())));
                 }
                 self.alarm.set(deadline);
             }
@@ -338,14 +361,18 @@ impl Line<'_> {
         });
         match answer.await {
             Ok(response) => {
-                member.answered(response.status(), began.elapsed());
+                // Not from the beginning: an upload is the client's time.
+                member.answered(response.status(), exchange.moved().elapsed());
                 attempt.answered(response.status());
                 Ok((response, exchange))
             }
             Err(failure) => {
                 attempt.failed(&failure);
+                // Most of the whole time may have gone by before the member had the request.
+                let had_time = exchange.moved().elapsed() >= aim.timeouts.whole.unwrap_or_default() / 2;
+                let is_blamed = failure.is_of_member() && (had_time || !matches!(failure, Error::WholeTimeout(_)));
                 let (body, seen) = exchange.into_unsent();
-                Err(Unsent::new(failure, body, seen))
+                Err(Unsent { is_blamed, ..Unsent::new(failure, body, seen) })
             }
         }
     }
@@ -354,7 +381,7 @@ impl Line<'_> {
 impl InUse {
     /// Puts down to the member what it failed at.
     fn blame(&self, unsent: Unsent) -> Unsent {
-        if unsent.failure.is_of_member() {
+        if unsent.is_blamed {
             self.failed(&unsent.failure);
         }
         unsent

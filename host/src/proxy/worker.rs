@@ -21,8 +21,9 @@ use super::connector::Connector;
 use super::exchange::ExchangeIds;
 use super::head::Head;
 use super::instances::{Asked, Instances};
-use super::listener::{self, Listener, Socket};
+use super::listener::{self, Listener};
 use super::log_budget::LogBudget;
+use super::socket::Socket;
 use super::vip::Rung;
 use super::warmth;
 use crate::policy::PolicyId;
@@ -68,7 +69,7 @@ pub enum Order {
         /// Told when it is done.
         done: oneshot::Sender<()>,
     },
-    /// Accept connections here.
+    /// Accept connections here, too.
     Listen(Arc<Listener>, Socket),
     /// Accept no more connections at the listener of this id.
     StopListening(Arc<str>),
@@ -147,7 +148,7 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
     let worker = Rc::new(Worker {
         id,
         current: shared.current,
-        connector: Connector::new(shared.ground.descriptors.clone()),
+        connector: Connector::new(id, shared.ground.workers, shared.ground.descriptors.clone()),
         ground: shared.ground,
         ids: ExchangeIds::default(),
         falls: shared.falls,
@@ -157,7 +158,7 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
         date: RefCell::default(),
         seeds: Cell::new(getrandom::u64().expect("the system has randomness")),
     });
-    let mut listeners = HashMap::new();
+    let mut listeners = HashMap::<Arc<str>, Vec<oneshot::Sender<()>>>::new();
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     loop {
         let order = tokio::select! {
@@ -175,7 +176,7 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
             }
             Some(Order::Listen(listener, socket)) => {
                 let (stop, stopped) = oneshot::channel();
-                listeners.insert(listener.id.clone(), stop);
+                listeners.entry(listener.id.clone()).or_default().push(stop);
                 tokio::task::spawn_local(listener::accept(worker.clone(), socket, listener, stopped));
             }
             Some(Order::StopListening(id)) => drop(listeners.remove(&id)),

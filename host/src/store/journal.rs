@@ -35,7 +35,8 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS seen (door TEXT NOT NULL, name TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY (door, name));
 ";
 
-/// Layout of the tables; a file of a newer layout is left alone.
+/// Layout of the tables; a file of a newer layout is left alone. A process that takes over opens the file while the running
+/// one may yet go on with it: what a later layout changes must not be in the way of the one before.
 const SCHEMA_VERSION: u32 = 1;
 
 /// Why the journal cannot be read or written.

@@ -18,6 +18,7 @@ impl Switch {
     /// Why nothing changed. The refusal is journalled.
     pub async fn activate(&self, change: Change, origin: &Origin, seen: Vec<Seen>) -> Result<Receipt, Refusal> {
         let _turn = self.turn.lock().await;
+        self.may_change()?;
         let receipt = self.try_activate(change, origin, seen).await;
         if let Err(refusal) = &receipt {
             self.refuse(origin, &with_causes(refusal));

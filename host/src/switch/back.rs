@@ -41,6 +41,7 @@ impl Switch {
         let (swapped, written) = loop {
             let missing = {
                 let mut state = self.state();
+                state.hold.may_step()?;
                 let current = state.trail.current();
                 if expected.is_some_and(|expected| expected != current) {
                     return Err(Refusal::Overtaken(current));

@@ -145,3 +145,29 @@ async fn what_a_client_sends_cannot_make_a_line() {
     assert_eq!((lines.len(), text.lines().count()), (2, 2));
     assert_eq!((&lines[1]["ended"], &lines[1]["status"]), (&"malformed".into(), &400.into()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_tried_again_has_each_try_on_its_line_and_a_copy_has_none() {
+    let failing = Member::answering(|_| async {
+        hyper::Response::builder().status(503).header("x-from", "failing").body(whole("not now")).unwrap()
+    })
+    .await;
+    let (good, copied) = (Member::named("blue").await, Member::named("copied").await);
+    let retries = "[pools.blue.retries]\nstatuses = [503]";
+    let setup = Host::with().workers(1).pool_at("blue", &[failing.address, good.address], retries);
+    let setup = setup.pool("copies", &[&copied]).config(LOG);
+    let host = setup.vip("web", "pool = \"blue\"\nmirror = { pool = \"copies\", percent = 100 }").start().await;
+    for _ in 0..4 {
+        assert_eq!(host.get("/", &[]).await.body, "blue");
+    }
+    let copies = host.app().switch.ground.counts.pool("copies");
+    crate::support::until("copies were answered", || copies.tries().came[0] == 4).await;
+    let lines = wait_for(&host, 4).await;
+    assert_eq!(lines.len(), 4);
+    let came = |line: &Value| -> Vec<u64> {
+        line["tries"].as_array().unwrap().iter().map(|tried| tried["status"].as_u64().unwrap()).collect()
+    };
+    let twice = lines.iter().find(|line| came(line).len() > 1).expect("one met the failing member first");
+    assert_eq!((came(twice), &twice["status"], &twice["ended"]), (vec![503, 200], &200.into(), &"whole".into()));
+    assert_eq!((&twice["member"], &twice["pool"]), (&good.address.to_string().into(), &"blue".into()));
+}

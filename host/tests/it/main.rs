@@ -1,8 +1,10 @@
 //! Switchback through the doors a user has: a whole host on loopback, real members, real policies, real files.
 
 mod support;
+mod process;
 mod certificates;
 mod peers;
+mod doubles;
 
 mod access_log;
 mod command_line;
@@ -14,6 +16,7 @@ mod frames;
 mod grpc;
 mod header_rules;
 mod http1;
+mod leaving;
 mod limits;
 mod metrics;
 mod listeners;
@@ -22,10 +25,13 @@ mod proxy_header;
 mod redirects;
 mod http2;
 mod requests;
+mod retries;
 mod review;
 mod restarts;
 mod readme;
+mod service_manager;
 mod switching;
+mod takeover;
 mod tls;
 mod tracing;
 mod tls_members;

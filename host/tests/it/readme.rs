@@ -25,6 +25,7 @@ fn the_table_has_every_key_that_the_host_knows() {
     let tables = [
         "",
         "control",
+        "dns",
         "fail_back",
         "access_log",
         "tracing",

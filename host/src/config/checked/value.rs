@@ -92,6 +92,16 @@ impl Checker<'_> {
         }
     }
 
+    /// A time that may be none at all.
+    pub(super) fn duration_or_none(
+        &self,
+        name: &str,
+        value: Option<&Spanned<String>>,
+    ) -> Result<Duration, ConfigError> {
+        let is_none = |value: &&Spanned<String>| humantime::parse_duration(value.as_ref()) == Ok(Duration::ZERO);
+        self.duration_or(name, value.filter(|value| !is_none(value)), Duration::ZERO)
+    }
+
     /// A size from the first of `range` to the second.
     pub(super) fn bytes_within(
         &self,

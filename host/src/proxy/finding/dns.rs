@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use self::answer::{Answer, Ask, Kind, NoAnswer, Record};
 use super::{Finding, Found};
 use crate::address::Address;
+use crate::spec::member::Whereabouts;
 
 /// Names that are asked for at once, in one service.
 const ASKED_AT_ONCE: usize = 16;
@@ -30,6 +31,17 @@ pub enum Sought {
     Host(String, u16),
     /// SRV records of a name.
     Service(String),
+}
+
+impl Sought {
+    /// What finds these members; nothing where they are at an address.
+    pub fn of(members: &Whereabouts) -> Option<Self> {
+        match members {
+            Whereabouts::Address(_) => None,
+            Whereabouts::Host(name, port) => Some(Self::Host(name.clone(), *port)),
+            Whereabouts::Service(name) => Some(Self::Service(name.clone())),
+        }
+    }
 }
 
 /// How long answers are believed, whatever they say themselves.
@@ -179,7 +191,7 @@ impl Addresses {
             [v4, v6].into_iter().flatten().partition::<Vec<_>, _>(|it| !it.says_nothing_is_there());
         let unknown = unknown.into_iter().next();
         // What there was is not given up for nothing at all: who says so may be wrong.
-        if false {
+        if next.v4.is_empty() && next.v6.is_empty() {
             return (ttl, unknown.or(nothing.into_iter().next()));
         }
         *self = next;

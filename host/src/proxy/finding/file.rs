@@ -7,10 +7,12 @@ pub mod text;
 
 use std::fs;
 use std::io::{self, Read};
+use std::iter;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use notify::event::{Event, EventKind, ModifyKind};
 use tokio::time::Instant;
 
 use self::text::{WrongFile, parse};
@@ -92,28 +94,38 @@ impl Source {
     }
 
     fn watch(&mut self) {
-        // The folder: a new file is put in the old one's place, and a watch would stay with the old.
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = self.folder();
         let now = fs::metadata(folder).ok().map(|folder| (folder.dev(), folder.ino()));
-        // As it would with the folder, where that is another now.
-        if self.watched != now {
-            self.watch = None;
-        }
-        if self.watch.is_none() {
+        if self.watch.is_none() || self.watched != now {
             // What cannot be watched is looked at all the same.
             (self.watch, self.watched) = (Watch::folder(folder).ok(), now);
         }
     }
 
+    /// What is watched: a new file is put in the old one's place, and a watch of the file would stay with the old.
+    fn folder(&self) -> &Path {
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+
     /// Until the file should be looked at.
     async fn changes(&mut self) {
         let deadline = Instant::now() + LOOK_AGAIN;
-        let Some(watch) = &mut self.watch else { return tokio::time::sleep_until(deadline).await };
-        if tokio::time::timeout_at(deadline, watch.next()).await.is_ok() {
+        let Some(mut watch) = self.watch.take() else { return tokio::time::sleep_until(deadline).await };
+        let mut is_gone = false;
+        if let Ok(first) = tokio::time::timeout_at(deadline, watch.next()).await {
             // Of all that happens in a while, one look tells; other files in the folder may never be still.
             tokio::time::sleep(SETTLE).await;
-            while watch.try_next().is_some() {}
+            let others = iter::from_fn(|| watch.try_next());
+            is_gone = iter::once(first).chain(others).fold(false, |is_gone, event| is_gone | self.ends_watch(event));
         }
+        self.watch = Some(watch).filter(|_| !is_gone);
+    }
+
+    /// Whether nothing more is told of a folder of this name: the watch has gone with the old one.
+    fn ends_watch(&self, event: notify::Result<Event>) -> bool {
+        let Ok(event) = event else { return true };
+        let moves = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+        moves && event.paths.iter().any(|path| path == self.folder())
     }
 
     /// The file once it has been the same for a while.

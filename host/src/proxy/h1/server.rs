@@ -11,7 +11,7 @@ use hyper::body::Frame;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::conn::{NoRequest, SharedConn};
 use super::encoder::{self, Encoder};
@@ -57,7 +57,7 @@ pub async fn serve(worker: Rc<Worker>, client: Rc<Client>, wire: Wire, leaving: 
     let alarm = Alarm::after(limits.head_timeout);
     let mut told_to_leave = leaving.wait();
     loop {
-        let next = next(&conn, &alarm, limits.head_timeout, told_to_leave.as_mut()).await;
+        let next = next(&conn, &alarm, limits.head_timeout, &leaving, told_to_leave.as_mut()).await;
         let after = match next {
             Ok(head) => exchange(&worker, &client, &conn, &leaving, &alarm, head).await,
             Err(NoRequest::Closed) => return,
@@ -79,22 +79,26 @@ pub async fn serve(worker: Rc<Worker>, client: Rc<Client>, wire: Wire, leaving: 
     }
 }
 
-/// The next head, unless the listener leaves before anything of it has come.
+/// The next head, unless the listener leaves and nothing of it comes for a while.
 async fn next(
     conn: &SharedConn,
     alarm: &Alarm,
     head_timeout: Duration,
+    leaving: &Leaving,
     mut told_to_leave: Pin<&mut (impl Future<Output = ()> + ?Sized)>,
 ) -> Result<RequestHead, NoRequest> {
     let mut head = pin!(conn.next_head(alarm, head_timeout));
-    let mut told = false;
+    let mut patience: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
         // First: a request that is there already is served.
         if let Poll::Ready(head) = head.as_mut().poll(cx) {
             return Poll::Ready(head);
         }
-        told = told || told_to_leave.as_mut().poll(cx).is_ready();
-        if told && conn.with(|conn| conn.wire.input.is_empty()) {
+        if patience.is_none() && told_to_leave.as_mut().poll(cx).is_ready() {
+            patience = Some(Box::pin(sleep(leaving.last_request())));
+        }
+        let is_over = patience.as_mut().is_some_and(|patience| patience.as_mut().poll(cx).is_ready());
+        if is_over && conn.with(|conn| conn.wire.input.is_empty()) {
             return Poll::Ready(Err(NoRequest::Closed));
         }
         Poll::Pending

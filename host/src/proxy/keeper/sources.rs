@@ -10,7 +10,6 @@ use crate::proxy::finding::dns::resolver::{Resolver, Servers};
 use crate::proxy::finding::dns::{self, Sought, Ttl};
 use crate::proxy::finding::{Finding, Found, List, file};
 use crate::proxy::pool::Source;
-use crate::spec::member::Whereabouts;
 
 /// How names are asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,17 +59,16 @@ impl Sources {
             let (finding, list) = Finding::new(&source.to_string());
             match &source {
                 Source::File(path) => drop(tokio::spawn(file::follow(path.clone(), finding))),
-                Source::Name(Whereabouts::Host(name, port)) => self.ask(Sought::Host(name.clone(), *port), finding),
-                Source::Name(Whereabouts::Service(name)) => self.ask(Sought::Service(name.clone()), finding),
-                Source::Name(Whereabouts::Address(_)) => {}
+                Source::Name(name) => {
+                    if let Some(sought) = Sought::of(name) {
+                        let resolver = Resolver::new(self.servers.clone());
+                        tokio::spawn(dns::follow(sought, resolver, self.ttl, finding));
+                    }
+                }
             }
             let listener = tokio::spawn(listen(list.clone(), self.changed.clone()));
             self.followed.insert(source, Followed { list, listener });
         }
-    }
-
-    fn ask(&self, sought: Sought, finding: Finding) {
-        tokio::spawn(dns::follow(sought, Resolver::new(self.servers.clone()), self.ttl, finding));
     }
 
     /// What a source was last good for.

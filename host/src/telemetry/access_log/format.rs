@@ -311,10 +311,11 @@ fn text(value: Value<'_>, line: &mut Vec<u8>) {
         Value::Seconds(time) => write!(line, "{:.6}", time.as_secs_f64()),
         Value::Nanoseconds(time) => write!(line, "{:.9}", time.as_secs_f64()),
         Value::Tries([]) | Value::Nothing => line.write_all(b"-"),
-        Value::Tries(tries) => tries.iter().enumerate().try_for_each(|(at, tried)| {
-            let comma = if at > 0 { "," } else { "" };
-            write!(line, "{comma}{}={}", tried.member, tried.came.name())
-        }),
+        Value::Tries(tries) => {
+            let tries: Vec<_> = tries.iter().map(|it| format!("{}={}", it.member, it.came.name())).collect();
+            escape(tries.join(",").as_bytes(), line);
+            Ok(())
+        }
     };
 }
 
@@ -354,6 +355,10 @@ fn json_tries(tries: &[Try], line: &mut Vec<u8>) -> std::io::Result<()> {
         line.extend_from_slice(if at > 0 { b",{\"member\":" } else { b"{\"member\":" });
         quote(&tried.member.to_string(), line)?;
         write!(line, ",\"came\":\"{}\"", tried.came.name())?;
+        match tried.status {
+            Some(status) => write!(line, ",\"status\":{}", status.as_u16())?,
+            None => line.extend_from_slice(b",\"status\":null"),
+        }
         for (name, time) in [("connect_time", tried.connecting), ("first_byte_time", tried.first_byte)] {
             match time {
                 Some(time) => write!(line, ",\"{name}\":{:.6}", time.as_secs_f64())?,

@@ -268,6 +268,17 @@ async fn a_host_that_is_not_known_any_more_keeps_its_place_while_the_service_nam
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_that_the_service_names_again_is_not_believed_to_be_where_it_was() {
+    let mut app = Followed::service(&[(0, 1, 80, "a"), (0, 1, 80, "b")]);
+    app.next().await;
+    app.zone.places(&[(0, 1, 80, "a")]);
+    assert_eq!(app.next().await, ["10.0.0.1:80 1"]);
+    app.zone.say("b", Kind::A, Saying::Unwell);
+    app.zone.places(&[(0, 1, 80, "a"), (0, 1, 80, "b")]);
+    app.stays().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_of_many_hosts_is_found_whole() {
     let zone = Zone::default();
     let hosts: Vec<_> = (0..100).map(|host| format!("h{host}")).collect();

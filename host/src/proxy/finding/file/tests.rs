@@ -114,6 +114,26 @@ async fn a_file_in_a_folder_that_comes_later_is_found() {
     }
 }
 
+#[tokio::test]
+async fn a_folder_that_was_replaced_is_watched_as_the_old_one_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("blue").join("members");
+    let mut source = Source { path: path.clone(), watch: None, watched: None, last: None };
+    fs::create_dir(source.folder()).unwrap();
+    source.watch();
+    let began = Instant::now();
+    for _ in 0..3 {
+        fs::remove_dir_all(source.folder()).unwrap();
+        source.changes().await;
+        // Often with the number of the one that went.
+        fs::create_dir(source.folder()).unwrap();
+        source.watch();
+        fs::write(&path, "10.0.0.1:80").unwrap();
+        source.changes().await;
+    }
+    assert!(began.elapsed() < LOOK_AGAIN, "{:?}", began.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_stays_the_same_is_not_told_again() {
     let mut file = Followed::new(Some("10.0.0.1:80 weight=2"), "");

@@ -98,7 +98,7 @@ fn json_has_every_field() {
     assert_eq!((&json["status"], &json["duration"], &json["release"]), (&200.into(), &0.001_234.into(), &7.into()));
     assert_eq!((&json["ended"], &json["fault"], &json["error"]), (&"whole".into(), &"nobody".into(), &().into()));
     let second = serde_json::json!({
-        "member": "127.0.0.1:2", "came": "answered", "connect_time": 0.000_09, "first_byte_time": 0.000_8
+        "member": "127.0.0.1:2", "came": "answered", "status": null, "connect_time": 0.000_09, "first_byte_time": 0.000_8
     });
     assert_eq!((json["tries"].as_array().unwrap().len(), &json["tries"][1]), (2, &second));
 }

@@ -9,9 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 
-use super::super::super::names::MemberName;
 use super::super::super::{Finding, List, Looks};
-use super::super::{Ttl, follow};
+use super::super::{Sought, Ttl, follow};
 use super::*;
 
 /// A DNS server, which says what the test tells it to: over UDP what fits, over TCP the rest.
@@ -32,10 +31,14 @@ struct Zone {
 
 impl Server {
     async fn start() -> Self {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = udp.local_addr().unwrap();
-        let tcp = TcpListener::bind(address).await.unwrap();
-        let server = Self { address, zone: Arc::default() };
+        let (udp, tcp) = loop {
+            let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            // What is free for one may be taken for the other.
+            if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
+                break (udp, tcp);
+            }
+        };
+        let server = Self { address: udp.local_addr().unwrap(), zone: Arc::default() };
         tokio::spawn(server.clone().serve_udp(udp));
         tokio::spawn(server.clone().serve_tcp(tcp));
         server
@@ -117,7 +120,7 @@ impl Server {
         let (finding, list) = Finding::new(name);
         let looks = finding.looks();
         let ttl = Ttl { min: Duration::from_millis(20), ..Ttl::default() };
-        let sought = name.parse::<MemberName>().unwrap().sought().unwrap();
+        let sought = Sought::of(&name.parse().unwrap()).unwrap();
         tokio::spawn(follow(sought, self.resolver(), ttl, finding));
         Followed { list, looks }
     }

@@ -7,7 +7,7 @@ from rows import OLD, ROWS
 
 
 def measure(row, proxy, requests, attempts, start, times, rate):
-    begin, end, seconds = times
+    begin, ending, end, seconds = times
     with open(requests) as file:
         lines = [line.rstrip("\n").split("\t") for line in file if not line.startswith("#")]
     # Due and latency in seconds, status, member, what went wrong.
@@ -19,7 +19,7 @@ def measure(row, proxy, requests, attempts, start, times, rate):
     usual = rate / len(OLD)
     bad = [f"127.0.0.{11 + number}" for number in row.bad]
     seen = {member: [when - start for when in times] for member, times in attempts.items()}
-    ejects = [wire.last_share(seen.get(member, []), begin, end, usual) for member in bad]
+    ejects = [wire.last_share(seen.get(member, []), begin, ending, usual) for member in bad]
     returns = [wire.first_share(seen.get(member, []), end, seconds, usual) for member in bad]
     whats = collections.Counter(it[4] if it[4] != "status" else str(it[2]) for it in failed)
     return {
@@ -35,7 +35,7 @@ def measure(row, proxy, requests, attempts, start, times, rate):
         "p50_ms": ms(during, 0.5), "p99_ms": ms(during, 0.99), "max_ms": ms(during, 1),
         "calm_p50_ms": ms(calm, 0.5), "calm_p99_ms": ms(calm, 0.99),
         "slow_over_100ms": sum(it[1] > 0.1 for it in exchanges),
-        "attempts_to_bad": sum(begin <= when < end for member in bad for when in seen.get(member, [])),
+        "attempts_to_bad": sum(begin <= when < ending for member in bad for when in seen.get(member, [])),
         "attempts": sum(map(len, seen.values())),
     }
 

@@ -131,7 +131,14 @@ impl App {
         inherited.handed(listening);
         let taken = Taken { taking: &mut taking, control, door };
         let begun = match Store::share(&config.state, lock) {
-            Ok(store) => Self::begin(config, program, store, inherited, Some(taken)).await,
+            Ok(store) => {
+                let begun = Self::begin(config, program, store.clone(), inherited, Some(taken)).await;
+                if begun.is_err() {
+                    // Whatever of this attempt still winds down: the next one may be ours.
+                    store.let_go();
+                }
+                begun
+            }
             Err(error) => Err(error.into()),
         };
         if let Err(error) = &begun {
@@ -176,6 +183,7 @@ impl App {
         let switch =
             Arc::new(Switch::new(current, ground, store.clone(), journal, compiler, workers, handle, &recovered));
         switch.inherit(inherited);
+        let undo = Undo(Some(switch.clone()));
 
         // Before anything serves, to say so. Where we take over, the other process answers meanwhile.
         let (readiness, is_ready) = watch::channel(Readiness::Starting);
@@ -229,6 +237,7 @@ impl App {
         readiness.send_replace(Readiness::Ready);
         calls = calls.or_else(serve_control);
         let _ = begin.send(());
+        undo.forget();
         for address in switch.settle_listeners() {
             tracing::warn!(%address, "a socket was passed that no listener wants");
         }
@@ -330,6 +339,23 @@ impl App {
 fn remove_sockets(store: &Store) {
     for path in [store.take_over_path(), store.socket_path()] {
         let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Lets go of workers and sockets of a start that does not come to its end.
+struct Undo(Option<Arc<Switch>>);
+
+impl Undo {
+    fn forget(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some(switch) = &self.0 {
+            switch.abandon();
+        }
     }
 }
 

@@ -142,6 +142,7 @@ impl Refusal {
 
 impl Switch {
     /// A switch over `workers`, before anything is current but a release of nothing.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a host, which are put together in one place")]
     pub fn new(
         current: Arc<Current>,
         ground: Arc<Ground>,
@@ -248,6 +249,12 @@ impl Switch {
         let threads: Vec<_> = workers.into_iter().filter_map(Handle::leave).collect();
         let ended = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
         let _ = ended.await;
+    }
+
+    /// Lets the workers go, and all sockets, waiting for nobody.
+    pub fn abandon(&self) {
+        self.listeners().close();
+        self.workers().clear();
     }
 
     /// A release that is ready.

@@ -136,7 +136,8 @@ impl Line<'_> {
         aim.bind(worker, &mut sent, scheme);
         let limits = aim.limits(vip.limits.tunnel_timeout);
         let (head, _) = std::mem::take(&mut sent.response).into_parts();
-        Ok(Response::from_parts(head, Body::member(sent, worker, keeps_trailers, limits, Some(flight))))
+        let status = head.status;
+        Ok(Response::from_parts(head, Body::member(sent, status, worker, keeps_trailers, limits, Some(flight))))
     }
 }
 

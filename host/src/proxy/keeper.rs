@@ -187,7 +187,8 @@ impl Keeper {
         done: oneshot::Sender<()>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let until = Instant::now() + at_most;
-        let found = self.sources.found(pools.iter().flat_map(|pool| pool.sources()).collect());
+        let sources: Vec<_> = pools.iter().flat_map(|pool| pool.sources()).collect();
+        let found = self.sources.found(&sources);
         let (checks, handle) = (self.checks.clone(), self.own.clone());
         async move {
             let _ = tokio::time::timeout_at(until, found).await;
@@ -272,9 +273,9 @@ impl Keeper {
         for pool in pools {
             for seat in &pool.roster().seats {
                 let id = seat.member.id;
-                if !lately.contains_key(&id) {
-                    lately.insert(id, self.windows.entry(id).or_default().tick(seat.member.deeds()));
-                }
+                // Once, whatever the number of pools that it is in.
+                let tick = || self.windows.entry(id).or_default().tick(seat.member.deeds());
+                lately.entry(id).or_insert_with(tick);
             }
         }
         self.windows.retain(|id, _| lately.contains_key(id));
@@ -298,20 +299,20 @@ impl Keeper {
                 continue;
             }
             let deeds = &lately[&seat.member.id];
-            let percent = (deeds.failures * 100).checked_div(deeds.requests).unwrap_or(0);
-            let cause = if spec.failure_percent > 0
-                && deeds.requests >= REQUESTS_MIN
-                && percent >= u64::from(spec.failure_percent)
-            {
-                format!("{percent} % of {} requests failed", deeds.requests)
-            } else if let (Some(mean), Some(usual)) = (mean(deeds), usual)
-                && spec.slow_factor > 0
-                && mean > SLOW_MIN_MICROS.max(usual * u64::from(spec.slow_factor))
-            {
-                format!("answers take {} ms, where {} ms are usual", mean / 1000, usual.div_ceil(1000))
-            } else {
-                continue;
-            };
+            // Not of those that have begun: of some, nothing is known yet.
+            let ended = deeds.failures + deeds.successes;
+            let percent = (deeds.failures * 100).checked_div(ended).unwrap_or(0);
+            let cause =
+                if spec.failure_percent > 0 && ended >= REQUESTS_MIN && percent >= u64::from(spec.failure_percent) {
+                    format!("{percent} % of {ended} requests failed")
+                } else if let (Some(mean), Some(usual)) = (mean(deeds), usual)
+                    && spec.slow_factor > 0
+                    && mean > SLOW_MIN_MICROS.max(usual * u64::from(spec.slow_factor))
+                {
+                    format!("answers take {} ms, where {} ms are usual", mean / 1000, usual.div_ceil(1000))
+                } else {
+                    continue;
+                };
             if pool.open_breaker(&seat.member, 0, Cause::Rate(cause))
                 && let Some(window) = self.windows.get_mut(&seat.member.id)
             {

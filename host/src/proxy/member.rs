@@ -28,6 +28,7 @@ pub struct Member {
     connections: AtomicU32,
     requests: AtomicU64,
     failures: AtomicU64,
+    successes: AtomicU64,
     answers: AtomicU64,
     answer_micros: AtomicU64,
     /// Until when it wants no request that another member failed, in nanoseconds since the process started.
@@ -43,6 +44,8 @@ pub struct Deeds {
     pub requests: u64,
     /// Of these, those that failed.
     pub failures: u64,
+    /// And those that ended well.
+    pub successes: u64,
     /// Those it answered.
     pub answers: u64,
     /// Time until these answers began, added up.
@@ -59,6 +62,7 @@ impl Member {
             connections: 0.into(),
             requests: 0.into(),
             failures: 0.into(),
+            successes: 0.into(),
             answers: 0.into(),
             answer_micros: 0.into(),
             left_alone_until: 0.into(),
@@ -81,6 +85,7 @@ impl Member {
         Deeds {
             requests: self.requests.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
+            successes: self.successes.load(Ordering::Relaxed),
             answers: self.answers.load(Ordering::Relaxed),
             answer_micros: self.answer_micros.load(Ordering::Relaxed),
         }
@@ -125,6 +130,12 @@ impl Member {
 
     pub(super) fn fail(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request has ended well.
+    pub(super) fn succeed(&self) {
+        self.successes.fetch_add(1, Ordering::Relaxed);
+        self.breaker.succeed();
     }
 
     /// An answer has begun, after this time.

@@ -35,7 +35,7 @@ pub struct Mirror {
     in_flight: PerWorker<AtomicU32>,
 }
 
-/// A copy that is to be sent once its content is there.
+/// A copy that is to be sent once its content is there. It counts from its beginning: what it keeps takes room.
 struct Copy {
     worker: Rc<Worker>,
     client: Client,
@@ -71,10 +71,12 @@ pub(super) fn copy(
         return body;
     }
     let is_too_long = body.length().is_some_and(|length| length > mirror.spec.body_bytes_max as u64);
-    if is_too_long || mirror.in_flight.of(worker.id).load(Ordering::Relaxed) >= mirror.spec.requests_max {
+    let in_flight = mirror.in_flight.of(worker.id);
+    if is_too_long || in_flight.load(Ordering::Relaxed) >= mirror.spec.requests_max {
         vip.counts.of(worker.id).copies_left_out.add();
         return body;
     }
+    in_flight.fetch_add(1, Ordering::Relaxed);
     let copy = Copy { worker: worker.clone(), client: client.clone(), vip: vip.clone(), parts: same(parts) };
     if body.length() == Some(0) {
         copy.send(Bytes::new());
@@ -132,26 +134,24 @@ impl Copied {
 
 impl Copy {
     /// Sends it, beside everything else.
-    fn send(self, content: Bytes) {
+    fn send(mut self, content: Bytes) {
         tokio::task::spawn_local(async move {
-            let Self { worker, client, vip, mut parts } = self;
+            let Self { worker, client, vip, parts } = &mut self;
             let Some(mirror) = &vip.mirror else { return };
-            let in_flight = mirror.in_flight.of(worker.id);
-            in_flight.fetch_add(1, Ordering::Relaxed);
             vip.counts.of(worker.id).copies.add();
             mirror.pool.counts.request(worker.id);
             let alarm = Alarm::after(mirror.pool.timeouts.connect);
             let id = worker.ids.next();
-            let record = Record::of_copy(&worker);
-            let line =
-                Line { worker: &worker, client: &client, asker: &Nobody, alarm: &alarm, record: &record, id: &id };
+            let record = Record::of_copy(worker);
+            let line = Line { worker, client, asker: &Nobody, alarm: &alarm, record: &record, id: &id };
             let aim = Aim::of_copy(&mirror.pool);
             let body = if content.is_empty() { RequestBody::Empty } else { RequestBody::Kept(Some(content)) };
-            match line.send(&aim, &mut parts, body).await {
+            match line.send(&aim, parts, body).await {
                 Ok(sent) => {
                     let limits = aim.limits(std::time::Duration::ZERO);
-                    let is_switch = sent.response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                    let mut body = Body::member(sent, &worker, false, limits, None);
+                    let status = sent.response.status();
+                    let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
+                    let mut body = Body::member(sent, status, worker, false, limits, None);
                     while !is_switch && next(&mut body).await {}
                 }
                 Err(error) => {
@@ -159,8 +159,15 @@ impl Copy {
                     mirror.pool.counts.error(worker.id);
                 }
             }
-            in_flight.fetch_sub(1, Ordering::Relaxed);
         });
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        if let Some(mirror) = &self.vip.mirror {
+            mirror.in_flight.of(self.worker.id).fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -95,6 +95,8 @@ pub struct InUse {
     is_trial: Cell<bool>,
     /// Whether the member failed it: once is enough, whatever else is wrong with its answer.
     has_failed: Cell<bool>,
+    /// Whether it has begun to answer.
+    has_answered: Cell<bool>,
     /// The pool.
     pub pool: Arc<Pool>,
 }
@@ -168,6 +170,7 @@ impl Pool {
                 member: seat.member.clone(),
                 is_trial: Cell::new(is_trial),
                 has_failed: Cell::new(false),
+                has_answered: Cell::new(false),
                 pool: self.clone(),
             }),
             None if is_busy => Choice::Busy,
@@ -290,8 +293,8 @@ impl InUse {
         if is_failure(status) {
             return self.fail(Cause::Answered(status));
         }
+        self.has_answered.set(true);
         let breaker = &self.member.breaker;
-        breaker.succeed();
         if !breaker.is_closed() {
             let now = time::nanos_since_start();
             // Where all members are used, this may be any request. It can be reached, then, if that was what it lacked.
@@ -336,6 +339,10 @@ impl InUse {
 impl Drop for InUse {
     fn drop(&mut self) {
         self.end_trial();
+        // Not before: the answer could have broken off.
+        if self.has_answered.get() && !self.has_failed.get() {
+            self.member.succeed();
+        }
         self.member.end();
         if self.pool.spec.limits.are_set() {
             self.pool.lasting.queue.wake();

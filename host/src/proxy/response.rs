@@ -22,6 +22,7 @@ use crate::telemetry::Limit;
 use crate::telemetry::told::Ended;
 
 /// An answer's content: our own few bytes, or a member's stream.
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one, and a box would be one more for each")]
 pub enum Body {
     /// Made here.
     Full(Option<Bytes>),
@@ -73,6 +74,7 @@ impl Body {
     /// Content streamed from a member.
     pub(super) fn member(
         sent: Sent,
+        status: StatusCode,
         worker: &Rc<Worker>,
         keeps_trailers: bool,
         limits: Limits,
@@ -85,7 +87,7 @@ impl Body {
             worker: worker.clone(),
             use_of_member: sent.member,
             keeps_trailers,
-            is_tunnel: sent.response.status() == StatusCode::SWITCHING_PROTOCOLS,
+            is_tunnel: status == StatusCode::SWITCHING_PROTOCOLS,
             limits,
             silent_since: None,
             alarm: None,

@@ -22,6 +22,7 @@ impl Window {
         Deeds {
             requests: now.requests - before.requests,
             failures: now.failures - before.failures,
+            successes: now.successes - before.successes,
             answers: now.answers - before.answers,
             answer_micros: now.answer_micros - before.answer_micros,
         }

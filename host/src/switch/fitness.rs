@@ -92,7 +92,9 @@ fn coming_into_use(old: &Release, new: &Release) -> Vec<Arc<Pool>> {
         let same_decider = old.spec.vips.get(name).is_some_and(|old| old.decider == vip.decider);
         for pool in destinations(new, &vip.decider) {
             let same_pool = old.pools.get(&pool.name).is_some_and(|old| old.spec.members == pool.spec.members);
-            if !(same_decider && same_pool) && !coming.iter().any(|known| Arc::ptr_eq(known, pool)) {
+            let is_in_use = same_decider && same_pool;
+            let is_known = coming.iter().any(|known| Arc::ptr_eq(known, pool));
+            if !is_in_use && !is_known {
                 coming.push(pool.clone());
             }
         }
@@ -132,7 +134,7 @@ fn what_is_wrong(pool: &Pool) -> Option<String> {
         format!("{}: {what}", seat.member.address)
     };
     let told: Vec<String> = roster.seats.iter().take(TOLD_MAX).map(wrong).collect();
-    Some(listed(told, roster.seats.len()))
+    Some(listed(&told, roster.seats.len()))
 }
 
 /// Tries to reach a pool of which nothing is known: without checks, and never asked.
@@ -159,14 +161,14 @@ async fn reach(pool: &Arc<Pool>) -> Result<(), Refusal> {
         }
     }
     wrong.truncate(TOLD_MAX);
-    Err(sick(pool, listed(wrong, roster.seats.len())))
+    Err(sick(pool, listed(&wrong, roster.seats.len())))
 }
 
 fn sick(pool: &Pool, reason: String) -> Refusal {
     Refusal::Sick { pool: pool.name.to_string(), reason }
 }
 
-fn listed(told: Vec<String>, all: usize) -> String {
+fn listed(told: &[String], all: usize) -> String {
     let more = if all > told.len() { format!(", and {} more", all - told.len()) } else { String::new() };
     told.join(", ") + &more
 }

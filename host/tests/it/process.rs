@@ -14,8 +14,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use crate::support::{Wire, in_time, read_head, until};
+use crate::support::{PATIENCE, Wire, in_time, read_head, until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_switchback");
 
@@ -123,7 +124,11 @@ impl Process {
     }
 
     pub(crate) async fn logged(&self, text: &str) {
-        until(&format!("`{text}` in the log"), || self.log().contains(text)).await;
+        let end = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(Instant::now() < end, "gave up waiting: `{text}` in the log:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The port it listens at.

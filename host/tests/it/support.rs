@@ -50,6 +50,7 @@ pub(crate) struct Host {
 /// What a test wants of a host before it starts.
 pub(crate) struct Setup {
     pools: Vec<(String, Vec<SocketAddr>, String)>,
+    top: String,
     vips: String,
     extra: String,
     policies: Vec<(String, Vec<u8>)>,
@@ -59,7 +60,14 @@ pub(crate) struct Setup {
 impl Host {
     /// A host to be described further. Without `vip`, one vip `web` serves everything.
     pub(crate) fn with() -> Setup {
-        Setup { pools: Vec::new(), vips: String::new(), extra: String::new(), policies: Vec::new(), workers: 2 }
+        Setup {
+            pools: Vec::new(),
+            top: String::new(),
+            vips: String::new(),
+            extra: String::new(),
+            policies: Vec::new(),
+            workers: 2,
+        }
     }
 
     pub(crate) fn config_path(&self) -> PathBuf {
@@ -193,6 +201,12 @@ impl Setup {
         self
     }
 
+    /// Keys of no table.
+    pub(crate) fn top(mut self, text: &str) -> Self {
+        let _ = writeln!(self.top, "{text}");
+        self
+    }
+
     /// Any other part of the configuration file.
     pub(crate) fn config(mut self, text: &str) -> Self {
         let _ = writeln!(self.extra, "{text}");
@@ -205,7 +219,7 @@ impl Setup {
     }
 
     pub(crate) fn config_text(&self) -> String {
-        let mut text = format!("workers = {}\n", self.workers);
+        let mut text = format!("workers = {}\n{}", self.workers, self.top);
         text += "drain = \"10s\"\n[control]\nlisten = \"127.0.0.1:0\"\n";
         for (name, members, rest) in &self.pools {
             let members: Vec<_> = members.iter().map(|member| format!("\"{member}\"")).collect();

@@ -109,7 +109,12 @@ fn hear(ground: &Ground, checked: &Checked, changed: &Changed) {
     checked.set(changed.to, &reason);
     let kind = if changed.to == Health::Healthy { EventKind::Healthy } else { EventKind::Sick };
     if kind == EventKind::Healthy {
-        ground.members.at(&checked.address).came_back(time::nanos_since_start());
+        let (member, now) = (ground.members.at(&checked.address), time::nanos_since_start());
+        member.came_back(now);
+        // It was away, and is back: what it did before says nothing any more.
+        if changed.from == Health::Sick {
+            member.breaker.close(now);
+        }
     }
     ground.events.tell(kind, None, Some(&checked.address), reason);
 }

@@ -82,7 +82,7 @@ impl Sources {
     }
 
     /// Resolves when each of these has answered.
-    pub(super) fn found(&self, sources: Vec<Source>) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn found(&self, sources: &[Source]) -> impl Future<Output = ()> + Send + use<> {
         let lists: Vec<_> = sources.iter().filter_map(|source| Some(self.followed.get(source)?.list.clone())).collect();
         async move {
             for mut list in lists {

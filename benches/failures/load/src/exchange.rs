@@ -83,11 +83,12 @@ impl Connection {
         if self.stream.is_none() {
             self.stream = Some(connect(self.plan.address).map_err(|error| name(&error, "not-connected"))?);
         }
-        let Self { plan: Plan { method, length, hosts, .. }, stream: Some(stream), buffer } = self else { unreachable!() };
+        let Self { plan: Plan { method, length, hosts, .. }, stream: Some(stream), buffer } = self else {
+            unreachable!()
+        };
         let content = if method == "POST" { "content-length: 2\r\n\r\nhi" } else { "\r\n" };
         let host = number % *hosts;
-        let request =
-            format!("{method} /n/{number} HTTP/1.1\r\nhost: p{host}.test\r\nuser-agent: load\r\n{content}");
+        let request = format!("{method} /n/{number} HTTP/1.1\r\nhost: p{host}.test\r\nuser-agent: load\r\n{content}");
         stream.write_all(request.as_bytes()).map_err(|error| name(&error, "closed"))?;
         buffer.clear();
         let head = loop {
@@ -119,8 +120,7 @@ impl Head {
         let mut lines = text.split("\r\n");
         let line = lines.next().unwrap_or_default();
         let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok()).ok_or("no-http")?;
-        let mut head =
-            Self { status, member: "-".into(), content: Content::UntilTheEnd, closes: false, end: end + 4 };
+        let mut head = Self { status, member: "-".into(), content: Content::UntilTheEnd, closes: false, end: end + 4 };
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             let value = value.trim();
             match name.to_ascii_lowercase().as_str() {

@@ -3,6 +3,7 @@
 mod ends;
 mod sinks;
 
+use http_body_util::BodyExt;
 use serde_json::Value;
 use switchback_plugins as plugins;
 use tokio::time::Instant;
@@ -40,7 +41,13 @@ pub(crate) async fn wait_for(host: &Host, number: usize) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_says_what_became_of_a_request() {
     for (client, version) in [(Speaks::Http1, "HTTP/1.1"), (Speaks::Http2, "HTTP/2.0")] {
-        let (blue, green) = (Member::named("blue").await, Member::named("green").await);
+        let blue = Member::named("blue").await;
+        // It reads to the end: an answer before that would leave open what was received.
+        let green = Member::answering(|request| async move {
+            let _ = request.into_body().collect().await;
+            hyper::Response::new(whole("green"))
+        })
+        .await;
         let setup = Host::with().pool("blue", &[&blue]).pool("green", &[&green]).config(BY_GROUP).config(LOG);
         let host = setup.vip("web", "policy = \"web\"").policy("web", plugins::BY_HEADER).start().await;
         let request = hyper::Request::post("http://shop.example/a?b=c").header("x-group", "green");

@@ -6,12 +6,12 @@ use http_body_util::BodyExt;
 use hyper::{Request, Response};
 use serde_json::Value;
 use switchback_plugins as plugins;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use crate::doubles::{BlackHole, Double};
 use crate::peers::{PAIRS, Speaks, in_front_of};
-use crate::support::{Answer, Body, Host, Member, echo, fed, in_time, send, whole};
+use crate::support::{Answer, Body, Host, Member, echo, fed, in_time, read_head, send, whole};
 
 async fn host(member: &Member, pool: &str, vip: &str) -> Host {
     let vip = format!("pool = \"blue\"\n{vip}");
@@ -53,11 +53,29 @@ async fn a_member_that_falls_silent_in_mid_answer_is_given_up() {
         assert!(silent.elapsed() >= Duration::from_millis(100));
         in_time("the member is told", feed.closed()).await;
         host.wait_until_idle().await;
+        // Nobody knows whether it had more to say.
         assert_eq!(
             (met(&host, "between_bytes_timeout").await, &host.blue(member_of.address).await["failures"]),
-            (1, &1.into())
+            (1, &0.into())
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_owes_a_part_of_its_answer_has_failed() {
+    let member = Member::accepting(|mut stream| async move {
+        let _ = read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await;
+        // Open until the host has had enough.
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    let host = host(&member, "between_bytes_timeout = \"50ms\"", "").await;
+    let mut answer = Speaks::Http1.ask(host.address(), get()).await.into_body();
+    assert_eq!(in_time("a piece", answer.frame()).await.unwrap().unwrap().into_data().unwrap(), "half");
+    assert!(in_time("the end", answer.frame()).await.is_none_or(|end| end.is_err()));
+    host.wait_until_idle().await;
+    assert_eq!(host.blue(member.address).await["failures"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -234,7 +234,7 @@ async fn a_client_that_reads_slowly_is_no_silence_of_its_member() {
     // Nothing can be passed on meanwhile.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let mut answer = Vec::new();
-    in_time("all of it", tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer)).await.unwrap();
+    in_time("all of it", stream.read_to_end(&mut answer)).await.unwrap();
     assert!(answer.len() > 8 << 20, "{}", answer.len());
     host.wait_until_idle().await;
     assert_eq!(host.blue(member.address).await["failures"], 0);
@@ -243,7 +243,7 @@ async fn a_client_that_reads_slowly_is_no_silence_of_its_member() {
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_is_not_limited_where_a_connection_was_upgraded() {
     let member = Member::accepting(|mut stream| async move {
-        crate::support::read_head(&mut stream).await;
+        read_head(&mut stream).await;
         let switch = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
         let _ = stream.write_all(switch).await;
         tokio::time::sleep(Duration::from_millis(120)).await;
@@ -254,9 +254,9 @@ async fn silence_is_not_limited_where_a_connection_was_upgraded() {
     let host = host(&member, keys, "").await;
     let mut stream = crate::peers::dial(host.address()).await;
     stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n").await.unwrap();
-    assert!(crate::support::read_head(&mut stream).await.unwrap().starts_with("HTTP/1.1 101 "));
+    assert!(read_head(&mut stream).await.unwrap().starts_with("HTTP/1.1 101 "));
     let mut late = [0; 4];
-    in_time("what comes late", tokio::io::AsyncReadExt::read_exact(&mut stream, &mut late)).await.unwrap();
+    in_time("what comes late", stream.read_exact(&mut late)).await.unwrap();
     assert_eq!(&late, b"late");
 }
 

@@ -80,8 +80,8 @@ impl Switch {
             self.swap(&mut state, release)
         };
         self.listen();
-        self.keep_watch(None);
-        let timing = self.settle(&swapped).await;
+        // The workers are asked first: with thousands of pools, the other takes longer than they do.
+        let (timing, ()) = tokio::join!(self.settle(&swapped), async { self.keep_watch(None) });
         // Once more: a step that ended meanwhile may have closed what this release listens on.
         self.reconcile_listeners();
         let receipt = swapped.receipt(Kind::Activate, origin, timing, Some(entry));

@@ -1,15 +1,19 @@
 //! From a configuration to a running host and back: the only place where long-lived tasks and threads start.
 
+mod tellers;
+mod threads;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, block_in_place};
 
+use self::tellers::{AllTold, tellers};
+use self::threads::{keep_pools, watch_doors};
 use crate::causes::with_causes;
 use crate::config::Config;
 use crate::config::reload::{self, ConfigFile};
@@ -35,10 +39,6 @@ use crate::switch::receipt::Origin;
 use crate::switch::{Refusal, Switch};
 use crate::take_over::give::{Asker, Place};
 use crate::take_over::take::{Handed, TakeOverError, Taking};
-use crate::telemetry::Telling;
-use crate::telemetry::access_log::{self, Reopen};
-use crate::telemetry::told::Teller;
-use crate::telemetry::traces::{self, Tracer};
 
 /// A running host.
 pub struct App {
@@ -330,8 +330,7 @@ impl App {
         let ended = async { while calls.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(LAST_WRITE, async { tokio::join!(ended, switch.journal.catch_up()) }).await;
         // Workers that have ended hand nothing over any more.
-        let _ = tokio::time::timeout(LAST_TOLD, told.written).await;
-        let _ = tokio::time::timeout(LAST_TOLD, told.exported).await;
+        told.wait().await;
         all_left
     }
 }
@@ -382,93 +381,6 @@ async fn serve_instead(switch: &Switch, taking: &mut Taking, drain: Duration) ->
 
 /// How long to wait, at the end, for the journal's last writes.
 const LAST_WRITE: Duration = Duration::from_secs(2);
-
-/// How long to wait, at the end, for the last lines of the access log, and then for the last spans.
-const LAST_TOLD: Duration = Duration::from_secs(2);
-
-/// Those who tell of exchanges, until they have told of the last one.
-struct AllTold {
-    written: oneshot::Receiver<()>,
-    exported: oneshot::Receiver<()>,
-}
-
-/// Starts the access log's writer and the exporter of traces, as far as they are wanted. What comes back third opens the
-/// log anew, at each signal.
-async fn tellers(
-    config: &Config,
-    telling: Arc<Telling>,
-) -> Result<(Teller, AllTold, impl Future<Output = ()> + use<>), StartError> {
-    let mut teller = Teller { telling: telling.clone(), ..Teller::default() };
-    // Without a log as well: the signal would end the host.
-    let signals = signal(SignalKind::user_defined1()).map_err(StartError::AccessLog)?;
-    let (mut written, exported, mut reopen) = (oneshot::channel().1, oneshot::channel(), None);
-    if let Some(spec) = config.access_log.clone() {
-        let log = access_log::start(spec, telling.clone()).await.map_err(StartError::AccessLog)?;
-        (teller.log, written, reopen) = (Some(log.lines), log.written, Some(log.reopen));
-    }
-    let (done, exported) = exported;
-    if let Some(spec) = config.tracing.clone() {
-        let (spans, recorded) = mpsc::channel(traces::WAITING_MAX);
-        teller.tracer = Some(Tracer::new(spans, spec.sample));
-        tokio::spawn(async move {
-            traces::export::run(spec.collector, recorded, telling).await;
-            let _ = done.send(());
-        });
-    }
-    Ok((teller, AllTold { written, exported }, reopen_at(signals, reopen)))
-}
-
-async fn reopen_at(mut signals: Signal, log: Option<Reopen>) {
-    while signals.recv().await.is_some() {
-        if let Some(log) = &log {
-            log.reopen();
-        }
-    }
-}
-
-/// Watches the doors on a thread of its own, from `begins` until the host leaves: a disk that hangs there must not hold up
-/// the control API, and `back` with it.
-fn watch_doors(
-    folder: impl Future<Output = ()> + Send + 'static,
-    file: impl Future<Output = ()> + Send + 'static,
-    begins: oneshot::Receiver<()>,
-    mut draining: watch::Receiver<bool>,
-) -> Result<oneshot::Receiver<()>, StartError> {
-    let (leaves, left) = oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
-    let watching = move || {
-        runtime.block_on(async {
-            // Nothing is taken in by a host that does not come to serve.
-            if begins.await.is_err() {
-                return;
-            }
-            tokio::select! {
-                ((), ()) = async { tokio::join!(folder, file) } => {}
-                _ = draining.wait_for(|draining| *draining) => {}
-            }
-        });
-        runtime.shutdown_background();
-        let _ = leaves.send(());
-    };
-    std::thread::Builder::new().name("doors".into()).spawn(watching).map_err(StartError::Worker)?;
-    Ok(left)
-}
-
-/// Keeps the pools true on a thread of its own until the host leaves: probing thousands of members must not hold up the
-/// control API.
-fn keep_pools(keeper: Keeper, mut draining: watch::Receiver<bool>) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let keep = move || {
-        runtime.block_on(async {
-            tokio::select! {
-                () = keeper.keep() => {}
-                _ = draining.wait_for(|draining| *draining) => {}
-            }
-        });
-        runtime.shutdown_background();
-    };
-    std::thread::Builder::new().name("keeper".into()).spawn(keep).map(drop)
-}
 
 /// What the doors had taken in before this start.
 struct Doors {

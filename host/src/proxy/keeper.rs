@@ -332,7 +332,7 @@ impl Keeper {
         for seat in &roster.seats {
             if !seat.member.breaker.is_closed() {
                 // What it does on trial, or when all are used, is not to send it away again once it is back.
-                self.windows.entry(seat.member.id).or_default().forget();
+                self.windows.remove(&seat.member.id);
                 continue;
             }
             let deeds = &lately[&seat.member.id];
@@ -350,11 +350,7 @@ impl Keeper {
                 } else {
                     continue;
                 };
-            if pool.open_breaker(&seat.member, 0, Cause::Rate(cause))
-                && let Some(window) = self.windows.get_mut(&seat.member.id)
-            {
-                window.forget();
-            }
+            pool.open_breaker(&seat.member, 0, Cause::Rate(cause));
         }
     }
 }

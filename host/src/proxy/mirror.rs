@@ -150,9 +150,8 @@ impl Copy {
                 Ok(sent) => {
                     let limits = aim.limits(std::time::Duration::ZERO);
                     let status = sent.response.status();
-                    let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
                     let mut body = Body::member(sent, status, worker, false, limits, None);
-                    while !is_switch && next(&mut body).await {}
+                    while next(&mut body).await {}
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a copy was not answered");

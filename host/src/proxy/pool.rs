@@ -185,8 +185,8 @@ impl Pool {
         }
     }
 
-    /// Leaves a member alone for a while, unless that would be one too many; answers whether it does.
-    pub(super) fn open_breaker(&self, member: &Arc<Member>, failures: u32, cause: Cause) -> bool {
+    /// Leaves a member alone for a while, unless that would be one too many.
+    pub(super) fn open_breaker(&self, member: &Arc<Member>, failures: u32, cause: Cause) {
         let (now, spec) = (time::nanos_since_start(), &self.spec.breaker);
         let is_unreachable = matches!(cause, Cause::Unreachable(_));
         if !is_unreachable {
@@ -197,12 +197,12 @@ impl Pool {
             };
             let open = roster.seats.iter().filter(open).count();
             if (open + 1) * 100 > roster.seats.len() * usize::from(spec.share_max) {
-                return false;
+                return;
             }
         }
-        let Some(rest) = member.breaker.open(spec.rest, is_unreachable, now) else { return false };
-        self.tell(member, Deed::LeftAlone { failures, cause, rest });
-        true
+        if let Some(rest) = member.breaker.open(spec.rest, is_unreachable, now) {
+            self.tell(member, Deed::LeftAlone { failures, cause, rest });
+        }
     }
 
     /// Has it known what became of a member. Never waits: who hears it looks at everything anyway.
@@ -244,8 +244,8 @@ impl Pool {
         is_news
     }
 
-    /// Brings the roster in line with how things stand; answers the one before, if it was not.
-    pub fn refresh(&self, members: &Members, is_news: bool) -> Option<Arc<Roster>> {
+    /// Brings the roster in line with how things stand, if it is not.
+    pub fn refresh(&self, members: &Members, is_news: bool) {
         let now = time::nanos_since_start();
         // One at a time: seats of before must not take the place of those that were found meanwhile.
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -253,11 +253,11 @@ impl Pool {
         let has_keys = self.has_keys.load(Ordering::Relaxed);
         let is_true = before.is_true(now) && before.has_keys() == has_keys;
         if !is_news && is_true {
-            return None;
+            return;
         }
         let seats = if is_news { self.seats(&found, members) } else { before.seats.to_vec() };
         let roster = Roster::new(seats, &self.spec.balance, has_keys, &before, now);
-        Some(self.roster.swap(Arc::new(roster)))
+        self.roster.store(Arc::new(roster));
     }
 
     /// It is the one that serves: its members that are drained are so from now on, and no others of its name.

@@ -108,6 +108,11 @@ impl Seat {
     pub fn is_well(&self) -> bool {
         self.checked.as_ref().is_none_or(|checked| checked.health() == Health::Healthy)
     }
+
+    /// Requests in flight for each part of its weight, in thousandths: what one more would find.
+    fn load(&self) -> u64 {
+        (u64::from(self.member.in_flight()) + 1) * 1000 / u64::from(self.weight.max(1))
+    }
 }
 
 impl Roster {
@@ -250,11 +255,4 @@ fn panics(seats: &[Seat], panic_below: u8, now_nanos: u64) -> (usize, bool) {
     let in_use = seats.iter().filter(|seat| !seat.is_drained()).count();
     let fit = seats.iter().filter(|seat| seat.standing(now_nanos) == Standing::Fit).count();
     (fit, fit < in_use && (fit * 100 < in_use * usize::from(panic_below)))
-}
-
-impl Seat {
-    /// Requests in flight for each part of its weight, in thousandths: what one more would find.
-    fn load(&self) -> u64 {
-        (u64::from(self.member.in_flight()) + 1) * 1000 / u64::from(self.weight.max(1))
-    }
 }

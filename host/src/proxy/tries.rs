@@ -67,6 +67,7 @@ pub(super) struct Sent {
     pub(super) exchange: MemberExchange,
     pub(super) key: ConnectionKey,
     pub(super) member: InUse,
+    /// Its place among those of the pool, if these are counted.
     pub(super) place: Option<Place>,
 }
 
@@ -173,14 +174,14 @@ impl Line<'_> {
     pub(super) async fn send(&self, aim: &Aim<'_>, parts: &mut Parts, mut body: RequestBody) -> Result<Sent, Error> {
         let retries = &aim.pool.spec.retries;
         aim.pool.budget.deposit(time::nanos_since_start());
-        let (mut member, mut place) = self.member(aim).await?;
+        let (mut member, place) = self.member(aim).await?;
         let mut tried = Vec::new();
         loop {
             let known = member.member.clone();
-            let outcome = self.try_member(aim, member, place.take(), parts, body).await;
+            let outcome = self.try_member(aim, member, parts, body).await;
             let may_be_repeated = match &outcome {
                 Ok(sent) => sent.may_be_repeated(&retries.statuses, parts),
-                Err((unsent, _)) => unsent.may_be_repeated(parts),
+                Err(unsent) => unsent.may_be_repeated(parts),
             };
             // Whatever becomes of this request: the tries of others would come to a member that asked for none.
             if let Ok(sent) = &outcome
@@ -192,11 +193,12 @@ impl Line<'_> {
             tried.push(known);
             let goes_on = may_be_repeated && tried.len() < retries.tries_max as usize;
             let next = if goes_on { self.another(aim, &tried, outcome.is_ok()).await } else { None };
-            let Some(next) = next else { return outcome.map_err(|(unsent, _)| unsent.failure) };
-            let spare;
-            (spare, place) = match outcome {
-                Ok(sent) => (sent.exchange.into_unsent().0, sent.place),
-                Err((unsent, place)) => (unsent.body, place),
+            let Some(next) = next else {
+                return outcome.map(|sent| Sent { place, ..sent }).map_err(|unsent| unsent.failure);
+            };
+            let spare = match outcome {
+                Ok(sent) => sent.exchange.into_unsent().0,
+                Err(unsent) => unsent.body,
             };
             body = spare.expect("what may be repeated has lost nothing");
             member = next;
@@ -266,10 +268,9 @@ impl Line<'_> {
         &self,
         aim: &Aim<'_>,
         member: InUse,
-        place: Option<Place>,
         parts: &mut Parts,
         mut body: RequestBody,
-    ) -> Result<Sent, (Unsent, Option<Place>)> {
+    ) -> Result<Sent, Unsent> {
         let connector = &self.worker.connector;
         let transport = &aim.pool.transport;
         let key = transport.key(&member.member.address);
@@ -284,11 +285,11 @@ impl Line<'_> {
             let Some(connection) = connector.reuse(&key, transport.protocol) else { break };
             let attempt = self.record.tries(&aim.pool.counts, &member.member);
             match self.send_on(connection, parts, body, aim, &member, attempt).await {
-                Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member, place }),
+                Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member, place: None }),
                 Err(unsent) if unsent.may_be_repeated(parts) && is_of_connection(&unsent.failure) => {
                     body = unsent.body.expect("it may be repeated");
                 }
-                Err(unsent) => return Err((member.blame(unsent), place)),
+                Err(unsent) => return Err(member.blame(unsent)),
             }
         }
         let way = Way {
@@ -303,7 +304,7 @@ impl Line<'_> {
             Ok(connection) => {
                 attempt.connected();
                 match self.send_on(connection, parts, body, aim, &member, attempt).await {
-                    Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member, place }),
+                    Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member, place: None }),
                     Err(unsent) => unsent,
                 }
             }
@@ -318,7 +319,7 @@ impl Line<'_> {
                 Unsent { is_blamed, ..Unsent::new(failure, Some(body), false) }
             }
         };
-        Err((member.blame(unsent), place))
+        Err(member.blame(unsent))
     }
 
     async fn send_on(

@@ -28,11 +28,6 @@ impl Window {
             answer_micros: now.answer_micros.saturating_sub(before.answer_micros),
         }
     }
-
-    /// What was done does not count any more: it was judged.
-    pub fn forget(&mut self) {
-        self.0.clear();
-    }
 }
 
 #[cfg(test)]

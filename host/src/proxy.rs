@@ -26,6 +26,7 @@ pub mod tries;
 pub mod pools;
 pub mod pool;
 pub mod roster;
+pub mod seat;
 pub mod balancer;
 pub mod member;
 pub mod breaker;

@@ -1,13 +1,9 @@
 //! What the API shows: the host as it stands, in plain data. Shared with the CLI, which reads it.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-use crate::proxy::breaker::State;
-use crate::proxy::health::Health;
-use crate::proxy::roster::Seat;
+use crate::proxy::seat::{MemberState, Seat};
 use crate::release::Release;
 use crate::spec::{DeciderSpec, Spec};
 use crate::store::journal::Entry;
@@ -114,37 +110,6 @@ pub struct MemberView {
     pub requests: u64,
     /// Requests that failed: not answered, not whole, or with 500, 502, 503 or 504.
     pub failures: u64,
-}
-
-/// Whether a member gets requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MemberState {
-    /// It does.
-    Fit,
-    /// It has not been checked yet.
-    Unknown,
-    /// Checks find it unfit.
-    Sick,
-    /// It is left alone for what it did to requests.
-    LeftAlone,
-    /// One request at a time, to see whether it is well again.
-    OnTrial,
-    /// No new ones.
-    Drained,
-}
-
-impl fmt::Display for MemberState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Fit => "fit",
-            Self::Unknown => "unknown",
-            Self::Sick => "sick",
-            Self::LeftAlone => "left alone",
-            Self::OnTrial => "on trial",
-            Self::Drained => "drained",
-        })
-    }
 }
 
 /// A policy as it stands.
@@ -289,18 +254,11 @@ pub fn pools(release: &Release) -> Vec<PoolView> {
 
 fn member(seat: &Seat) -> MemberView {
     let now = crate::time::nanos_since_start();
-    let breaker = &seat.member.breaker;
-    let health = seat.checked.as_ref().map(|checked| checked.health());
-    let state = match (health, breaker.state(now)) {
-        _ if seat.is_drained() => MemberState::Drained,
-        (Some(Health::Sick), _) => MemberState::Sick,
-        (Some(Health::Unknown), _) => MemberState::Unknown,
-        (_, State::Open) => MemberState::LeftAlone,
-        (_, State::HalfOpen) => MemberState::OnTrial,
-        (_, State::Closed) => MemberState::Fit,
-    };
+    let state = seat.state(now);
     let reason = match state {
-        MemberState::LeftAlone => format!("for {} more", humantime::format_duration(whole_seconds(breaker.rest(now)))),
+        MemberState::LeftAlone => {
+            format!("for {} more", humantime::format_duration(whole_seconds(seat.member.breaker.rest(now))))
+        }
         _ => seat.checked.as_ref().map(|checked| checked.reason().to_string()).unwrap_or_default(),
     };
     let deeds = seat.member.deeds();

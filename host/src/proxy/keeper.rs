@@ -22,7 +22,7 @@ use super::events::EventKind;
 use super::health::Health;
 use super::member::{Deeds, Member};
 use super::pool::Pool;
-use super::roster::Seat;
+use super::seat::Seat;
 use super::window::Window;
 use crate::release::Ground;
 use crate::time;

@@ -4,14 +4,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::balancer::{maglev, slow_start, turns::Turns, zones};
-use super::breaker::State;
-use super::health::{Checked, Health};
 use super::member::Member;
-use super::pools::DrainedSince;
+use super::seat::{MemberState, Seat};
 use crate::spec::pool::{Balance, BalanceSpec};
 
 /// Seats looked at in a pool's order, before each is looked at.
@@ -27,7 +24,7 @@ pub struct Roster {
     /// Those that are fit for new requests, beyond doubt.
     pub fit: usize,
     /// How each stood: what to compare with.
-    standings: Box<[Standing]>,
+    states: Box<[MemberState]>,
     /// Percent of those in use that must be fit.
     panic_below: u8,
     drain_limit: Duration,
@@ -37,32 +34,6 @@ pub struct Roster {
     turns: Turns,
     table: Option<Arc<maglev::Table>>,
     by_id: HashMap<u64, usize>,
-}
-
-/// A member in one pool.
-#[derive(Clone)]
-pub struct Seat {
-    /// The member.
-    pub member: Arc<Member>,
-    /// What checks say; `None` where there are none.
-    pub checked: Option<Arc<Checked>>,
-    /// Its part of the requests, beside those of the others: 65,535 at most.
-    pub weight: u32,
-    /// Its zone.
-    pub zone: Option<Arc<str>>,
-    /// Whether it is in the proxy's own zone, or no zones are told apart.
-    pub is_near: bool,
-    /// Since when it gets no new requests; `None` where it does.
-    pub drained: Option<Arc<DrainedSince>>,
-}
-
-/// Whether a member is fit for new requests.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Unfit,
-    /// One at a time: whether it is fit is yet to be seen.
-    OnTrial,
-    Fit,
 }
 
 /// What is asked of a pool for one request.
@@ -78,58 +49,21 @@ pub struct Wanted<'a> {
     pub random: u64,
 }
 
-impl Seat {
-    /// Whether it is fit for new requests.
-    pub fn is_fit(&self, now_nanos: u64) -> bool {
-        self.standing(now_nanos) != Standing::Unfit
-    }
-
-    fn standing(&self, now_nanos: u64) -> Standing {
-        match self.member.breaker.state(now_nanos) {
-            _ if self.is_drained() || !self.is_well() => Standing::Unfit,
-            State::Open => Standing::Unfit,
-            State::HalfOpen => Standing::OnTrial,
-            State::Closed => Standing::Fit,
-        }
-    }
-
-    /// Whether it gets no new requests.
-    pub fn is_drained(&self) -> bool {
-        self.drained.is_some()
-    }
-
-    /// Whether it is not drained, or not for so long that clients that are bound to it have to go.
-    fn may_keep_clients(&self, limit: Duration, now_nanos: u64) -> bool {
-        let since = self.drained.as_ref().map_or(0, |since| since.load(Ordering::Relaxed));
-        since == 0 || u128::from(now_nanos.saturating_sub(since)) < limit.as_nanos()
-    }
-
-    /// Whether checks say nothing against it.
-    pub fn is_well(&self) -> bool {
-        self.checked.as_ref().is_none_or(|checked| checked.health() == Health::Healthy)
-    }
-
-    /// Requests in flight for each part of its weight, in thousandths: what one more would find.
-    fn load(&self) -> u64 {
-        (u64::from(self.member.in_flight()) + 1) * 1000 / u64::from(self.weight.max(1))
-    }
-}
-
 impl Roster {
     /// The roster of these seats as they are now. What `before` has that takes long to make is taken over where it fits.
     pub fn new(seats: Vec<Seat>, balance: &BalanceSpec, has_keys: bool, before: &Self, now_nanos: u64) -> Self {
-        let standings: Box<[Standing]> = seats.iter().map(|seat| seat.standing(now_nanos)).collect();
-        let (fit, panics) = panics(&seats, balance.panic_below, now_nanos);
+        let states: Box<[MemberState]> = seats.iter().map(|seat| seat.state(now_nanos)).collect();
+        let (fit, panics) = panics(states.iter().copied(), balance.panic_below);
         let mut is_passing = false;
-        let part = |(seat, standing): (&Seat, &Standing)| {
-            if seat.is_drained() || (*standing == Standing::Unfit && !panics) {
+        let part = |(seat, state): (&Seat, &MemberState)| {
+            if *state == MemberState::Drained || !(state.is_fit() || panics) {
                 return 0;
             }
             let back = seat.member.back_for(now_nanos).filter(|back| *back < balance.slow_start && !panics);
             is_passing |= back.is_some();
             seat.weight * back.map_or(1000, |back| slow_start::thousandths(back, balance.slow_start))
         };
-        let mut parts: Vec<u32> = seats.iter().zip(&standings).map(part).collect();
+        let mut parts: Vec<u32> = seats.iter().zip(&states).map(part).collect();
         if seats.iter().any(|seat| !seat.is_near) {
             let seen = |(seat, part): (&Seat, &u32)| {
                 let weight = match part {
@@ -156,7 +90,7 @@ impl Roster {
             seats: seats.into(),
             panics,
             fit,
-            standings,
+            states,
             panic_below: balance.panic_below,
             drain_limit: balance.drain_limit,
             by_load: balance.by == Balance::LeastRequests,
@@ -169,13 +103,13 @@ impl Roster {
 
     /// Whether it shows the seats as they are now.
     pub fn is_true(&self, now_nanos: u64) -> bool {
-        let mut seats = self.seats.iter().zip(&self.standings);
-        !self.is_passing && seats.all(|(seat, standing)| seat.standing(now_nanos) == *standing)
+        let mut seats = self.seats.iter().zip(&self.states);
+        !self.is_passing && seats.all(|(seat, state)| seat.state(now_nanos) == *state)
     }
 
     /// Whether too few are fit now, whatever it was when this was made.
     pub fn must_panic(&self, now_nanos: u64) -> bool {
-        !self.panics && panics(&self.seats, self.panic_below, now_nanos).1
+        !self.panics && panics(self.seats.iter().map(|seat| seat.state(now_nanos)), self.panic_below).1
     }
 
     /// Whether nothing in it changes just because time passes.
@@ -205,7 +139,7 @@ impl Roster {
         };
         if let Some(seat) = wanted.bound.and_then(|id| self.by_id.get(&id)).map(|at| &self.seats[*at])
             && is_new(seat)
-            && (self.keeps(seat, now_nanos) || panics && !seat.is_drained())
+            && (seat.keeps_clients(self.drain_limit, now_nanos) || panics && !seat.is_drained())
             && takes(seat)
         {
             return Some(seat);
@@ -241,18 +175,14 @@ impl Roster {
         let (later, first) = self.seats.split_at(wanted.random as usize % self.seats.len().max(1));
         first.iter().chain(later).find(|seat| takes(seat))
     }
-
-    /// Whether a member still gets the requests of those that are bound to it.
-    fn keeps(&self, seat: &Seat, now_nanos: u64) -> bool {
-        seat.may_keep_clients(self.drain_limit, now_nanos)
-            && seat.is_well()
-            && seat.member.breaker.state(now_nanos) != State::Open
-    }
 }
 
 /// How many members are fit beyond doubt, and whether these are too few.
-fn panics(seats: &[Seat], panic_below: u8, now_nanos: u64) -> (usize, bool) {
-    let in_use = seats.iter().filter(|seat| !seat.is_drained()).count();
-    let fit = seats.iter().filter(|seat| seat.standing(now_nanos) == Standing::Fit).count();
+fn panics(states: impl Iterator<Item = MemberState>, panic_below: u8) -> (usize, bool) {
+    let (mut in_use, mut fit) = (0, 0);
+    for state in states {
+        in_use += usize::from(state != MemberState::Drained);
+        fit += usize::from(state == MemberState::Fit);
+    }
     (fit, fit < in_use && (fit * 100 < in_use * usize::from(panic_below)))
 }

@@ -8,10 +8,9 @@ use tokio::task::JoinSet;
 
 use super::receipt::Origin;
 use super::{Refusal, Switch};
-use crate::proxy::breaker::State;
 use crate::proxy::health::Health;
 use crate::proxy::pool::Pool;
-use crate::proxy::roster::Seat;
+use crate::proxy::seat::{MemberState, Seat};
 use crate::release::Release;
 use crate::spec::{DeciderSpec, PoolSpec};
 
@@ -137,14 +136,12 @@ fn what_is_wrong(pool: &Pool) -> Option<String> {
     }
     let now = crate::time::nanos_since_start();
     let wrong = |seat: &Seat| {
-        let what = match &seat.checked {
-            _ if seat.is_drained() => "is drained".to_owned(),
-            Some(checked) if checked.health() != Health::Healthy => match &*checked.reason() {
-                "" => "has not answered a probe yet".to_owned(),
-                reason => reason.to_owned(),
-            },
-            _ if seat.member.breaker.state(now) == State::Open => "is left alone for its failures".to_owned(),
-            _ => "is not fit".to_owned(),
+        let reason = || seat.checked.as_ref().map(|checked| checked.reason()).filter(|reason| !reason.is_empty());
+        let what = match seat.state(now) {
+            MemberState::Drained => "is drained".into(),
+            MemberState::Sick | MemberState::Unknown => reason().unwrap_or("has not answered a probe yet".into()),
+            MemberState::LeftAlone => "is left alone for its failures".into(),
+            MemberState::OnTrial | MemberState::Fit => "is not fit".into(),
         };
         format!("{}: {what}", seat.member.address)
     };

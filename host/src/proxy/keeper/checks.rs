@@ -14,7 +14,7 @@ use crate::proxy::health::prober::{self, AT_ONCE, Prober};
 use crate::proxy::health::standing::Changed;
 use crate::proxy::health::{Checked, Health};
 use crate::proxy::pool::Pool;
-use crate::proxy::roster::Seat;
+use crate::proxy::seat::Seat;
 use crate::proxy::stream::Stream;
 use crate::release::Ground;
 use crate::time;

@@ -19,7 +19,7 @@ use crate::watch::Watch;
 /// How long the file must be still: editors write in several steps.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// How long to wait for that at most: other files in the same folder may never be still.
+/// How long to wait for that at most: it may never be still.
 const SETTLE_MAX: Duration = Duration::from_millis(500);
 
 /// How often the file is looked at without being told to: events can be lost.
@@ -69,10 +69,7 @@ impl ConfigFile {
                         self.take_in_anew().await;
                         let _ = done.send(());
                     }
-                    looked = tokio::time::timeout(LOOK_AGAIN, watch.next()) => if looked.is_ok() {
-                        let latest = Instant::now() + SETTLE_MAX;
-                        while tokio::time::timeout_at(latest.min(Instant::now() + SETTLE), watch.next()).await.is_ok() {}
-                    }
+                    _ = tokio::time::timeout(LOOK_AGAIN, watch.next()) => while watch.try_next().is_some() {}
                 }
             }
         })
@@ -89,6 +86,7 @@ impl ConfigFile {
     }
 
     async fn take_in(&mut self) {
+        self.settled().await;
         // Before it is read: what is written in between is seen as touched, and read again.
         let written = std::fs::metadata(&self.path).and_then(|file| file.modified()).ok();
         let Ok(text) = std::fs::read_to_string(&self.path) else { return };
@@ -117,6 +115,22 @@ impl ConfigFile {
             Err(refusal) if refusal.is_passing() => self.text = None,
             Err(Refusal::Sick { .. }) => self.sick = written,
             Err(_) => {}
+        }
+    }
+
+    /// Waits until the file is no longer being written: one that was emptied first says something else until it is whole.
+    async fn settled(&self) {
+        let latest = Instant::now() + SETTLE_MAX;
+        let mut before = None;
+        while Instant::now() < latest {
+            let Ok(file) = std::fs::metadata(&self.path) else { return };
+            let state = (file.len(), file.modified().ok());
+            // A time that has not come yet, by a clock that was set back, says nothing.
+            let age = state.1.and_then(|written| written.elapsed().ok());
+            if age.is_some_and(|age| age >= SETTLE) || before.replace(state) == Some(state) {
+                return;
+            }
+            tokio::time::sleep(SETTLE).await;
         }
     }
 

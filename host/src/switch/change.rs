@@ -99,6 +99,9 @@ pub enum ChangeError {
     /// The vip to be changed is not there.
     #[error("vip `{0}` is not defined; there are: {1}")]
     NoSuchVip(String, String),
+    /// The file would turn all traffic away.
+    #[error("expected at least one vip, got a file that defines none")]
+    NoVips,
     /// The pool to be changed is not there.
     #[error("pool `{0}` is not defined; there are: {1}")]
     NoSuchPool(String, String),
@@ -145,6 +148,8 @@ impl Change {
                 let Some(spec) = spec.pools.get_mut(&pool) else { return Err(ChangeError::NoSuchPool(pool, pools)) };
                 edit.apply(&pool, at, &mut spec.members)?;
             }
+            // Half a file, more often than a wish.
+            Self::File { now, .. } if now.vips.is_empty() && !spec.vips.is_empty() => return Err(ChangeError::NoVips),
             Self::File { before, now } => merge(&before.unwrap_or_default(), now, &mut spec),
             Self::First { file, builds } => {
                 spec = Spec { listeners: file.listeners, vips: file.vips, pools: file.pools, policies: file.policies };
@@ -320,6 +325,13 @@ mod tests {
         edited.pools.remove("green");
         let spec = Change::File { before: Some(desired("blue")), now: edited }.apply(spec).unwrap();
         assert_eq!(spec.pools.keys().collect::<Vec<_>>(), ["blue"]);
+    }
+
+    #[test]
+    fn a_file_without_vips_does_not_turn_all_traffic_away() {
+        let spec = Change::File { before: None, now: desired("blue") }.apply(Spec::default()).unwrap();
+        let emptied = Change::File { before: Some(desired("blue")), now: Desired::default() }.apply(spec);
+        assert!(matches!(emptied, Err(ChangeError::NoVips)));
     }
 
     #[test]

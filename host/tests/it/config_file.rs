@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Host, Member, until};
+use crate::support::{Host, Member, nobody, until};
 
 async fn host() -> (Host, Member, Member) {
     let (blue, green) = (Member::named("blue").await, Member::named("green").await);
@@ -37,6 +37,14 @@ async fn a_broken_edit_is_refused_with_its_place_and_nothing_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_emptied_turns_nobody_away() {
+    let (host, _blue, _green) = host().await;
+    std::fs::write(host.config_path(), "").unwrap();
+    host.wait_for_entry("refuse", "expected at least one vip, got a file that defines none").await;
+    assert_eq!((host.current(), &*host.get("/", &[]).await.body), (1, "blue"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_assignment_outlives_an_edit_of_something_else() {
     let (host, _blue, _green) = host().await;
     host.control("PUT", "/v1/vips/web", r#"{"pool":"green"}"#).await;
@@ -48,7 +56,7 @@ async fn an_assignment_outlives_an_edit_of_something_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_is_added_and_removed_with_its_vip() {
     let (host, _blue, _green) = host().await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = nobody();
     let vip = format!("[vips.more]\nlisten = \"{free}\"\npool = \"green\"\n[vips.web]");
     edit(&host, "[vips.web]", &vip);
     until("somebody listens", || std::net::TcpStream::connect(free).is_ok()).await;

@@ -8,8 +8,8 @@ use hyper::Request;
 use switchback::proxy::events::EventKind;
 use switchback_plugins as plugins;
 
-use crate::doubles::{Double, nobody};
-use crate::support::{Host, Member, in_time, send, until, whole};
+use crate::doubles::Double;
+use crate::support::{Host, Member, in_time, nobody, send, until, whole};
 
 /// A host whose pool is all of this text.
 async fn host(pool: &str, top: &str) -> Host {
@@ -199,7 +199,7 @@ async fn members_of_the_own_zone_get_all_while_they_are_fit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_try_may_go_to_another_zone() {
     let far = Double::named("far").await;
-    let pool = members(&[(nobody().await, ", zone = \"a\""), (far.address(), ", zone = \"b\"")]);
+    let pool = members(&[(nobody(), ", zone = \"a\""), (far.address(), ", zone = \"b\"")]);
     let host = host(&pool, "zone = \"a\"").await;
     assert_eq!(counts(&host, 3, &[]).await, [("far".into(), 3)].into());
 }

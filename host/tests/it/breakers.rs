@@ -10,9 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_tungstenite::client_async;
 
-use crate::doubles::{Double, nobody, vanish};
+use crate::doubles::{Double, vanish};
 use crate::peers::dial;
-use crate::support::{Host, Member, fed, in_time, read_head, send, until, whole};
+use crate::support::{Host, Member, fed, in_time, nobody, read_head, send, until, whole};
 
 /// No tries, so that each request tells what its first member did.
 const ONE_TRY: &str = "retries = { tries_max = 1 }";
@@ -179,7 +179,7 @@ async fn no_more_than_a_share_is_left_alone_for_its_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_that_cannot_be_reached_are_left_alone_and_used_where_too_few_are_left() {
     let good = Double::named("good").await;
-    let gone = join_all([nobody(), nobody(), nobody(), nobody()]).await;
+    let gone = [nobody(), nobody(), nobody(), nobody()];
     let members: Vec<_> = gone.iter().copied().chain([good.address()]).collect();
     let host = breaking(&members, "failures = 1, rest = \"1m\", share_max = 0").await;
     for _ in 0..12 {
@@ -201,7 +201,7 @@ async fn all_that_cannot_be_reached_are_left_alone_and_used_where_too_few_are_le
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_whose_members_are_all_left_alone_is_asked_all_the_same() {
-    let host = breaking(&[nobody().await, nobody().await], "failures = 1, rest = \"1m\"").await;
+    let host = breaking(&[nobody(), nobody()], "failures = 1, rest = \"1m\"").await;
     // 502 is what the members did; 503 would be that nobody was asked.
     for _ in 0..50 {
         assert_eq!(host.get("/", &[]).await.status, 502);

@@ -187,11 +187,6 @@ pub(crate) fn vanish(stream: TcpStream) {
     drop(stream);
 }
 
-/// An address that refuses connections.
-pub(crate) async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
-
 /// An address at which connections are neither taken nor refused.
 pub(crate) struct BlackHole {
     pub(crate) address: SocketAddr,

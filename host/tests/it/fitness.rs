@@ -1,18 +1,16 @@
 //! Switches to pools that cannot serve: refused with the reason unless forced, and what is known of members before and
 //! after.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyper::{Response, StatusCode};
 use serde_json::Value;
 use switchback_plugins as plugins;
-use tokio::net::TcpListener;
 
 use crate::command_line::switchback;
 use crate::patients::{CHECK, Patient};
-use crate::support::{Host, Member, in_time, until, whole};
+use crate::support::{Host, Member, in_time, nobody, until, whole};
 
 /// `web` is served by `blue`, of one member; `green` has one, too.
 async fn blue_and_green(blue: &Patient, green: &Patient) -> Host {
@@ -44,11 +42,6 @@ async fn left_in_peace(one: &Patient, other: &Patient) {
         }
     };
     in_time("it is left in peace", settled).await;
-}
-
-/// A port where nobody listens.
-async fn nowhere() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +173,7 @@ async fn nobody_looks_after_a_release_that_was_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn starts_are_never_refused() {
     let blue = Patient::sick("blue").await;
-    let setup = Host::with().pool_at("blue", &[blue.address()], CHECK).pool_at("green", &[nowhere().await], "");
+    let setup = Host::with().pool_at("blue", &[blue.address()], CHECK).pool_at("green", &[nobody()], "");
     let mut host = setup.vip("web", "pool = \"blue\"").start().await;
     assert_eq!((host.current(), host.bodies(1).await), (1, vec!["blue".to_owned()]));
     host.restart().await;
@@ -214,7 +207,7 @@ fn encoded(text: &str) -> String {
 async fn without_checks_a_pool_is_fit_that_can_be_reached() {
     let (blue, green) = (Member::named("blue").await, Member::named("green").await);
     let setup = Host::with().pool("blue", &[&blue]).pool("green", &[&green]);
-    let setup = setup.pool_at("red", &[nowhere().await], "").pool_at("empty", &[], "");
+    let setup = setup.pool_at("red", &[nobody()], "").pool_at("empty", &[], "");
     let host = setup.vip("web", "pool = \"blue\"").start().await;
     let (status, answer) = host.control("PUT", "/v1/vips/web", r#"{"pool":"red"}"#).await;
     assert_eq!((status.as_u16(), &answer["error"]), (409, &"sick".into()));

@@ -17,7 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status, Streaming};
 
 use crate::peers::{Speaks, in_front};
-use crate::support::{Answer, Host, Member, in_time, whole};
+use crate::support::{Answer, Host, Member, in_time, nobody, whole};
 
 /// Messages that are text, so that nothing has to be generated.
 #[derive(Clone, Copy, Default)]
@@ -230,9 +230,8 @@ async fn a_deadline_and_a_cancellation_reach_the_member() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_host_says_itself_is_a_status_of_grpc() {
-    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let vip = "pool = \"blue\"\nrequest_body_max = \"1KiB\"\npaths = [\"/t.T\"]";
-    let host = Host::with().pool_at("blue", &[nobody], Speaks::Http2.keys()).vip("web", vip).start().await;
+    let host = Host::with().pool_at("blue", &[nobody()], Speaks::Http2.keys()).vip("web", vip).start().await;
     let mut client = client(&host).await;
     let mut check = async |path: &str, text: &str, code: Code| {
         client.ready().await.unwrap();

@@ -9,11 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use crate::peers::{Speaks, dial, http2};
-use crate::support::{Answer, Body, Host, Member, fed, in_time, read_head, until, whole};
-
-fn free() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+use crate::support::{Answer, Body, Host, Member, fed, in_time, nobody, read_head, until, whole};
 
 /// A host whose vip is reached at these addresses beside its own.
 async fn host(member: &Member, more: &[SocketAddr]) -> Host {
@@ -50,7 +46,7 @@ async fn feeding() -> (Member, mpsc::UnboundedReceiver<mpsc::Sender<&'static str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_is_there_before_the_release_that_has_it() {
-    let (member, address) = (Member::named("blue").await, free());
+    let (member, address) = (Member::named("blue").await, nobody());
     let host = host(&member, &[]).await;
     assert!(!listens(address));
     edit(&host, "listen = [\"127.0.0.1:0\"", &format!("listen = [\"127.0.0.1:0\", \"{address}\""));
@@ -70,7 +66,7 @@ async fn a_listener_is_there_before_the_release_that_has_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_in_flight_at_a_listener_that_goes_are_finished() {
     for client in [Speaks::Http1, Speaks::Http2] {
-        let ((member, mut feeds), address) = (feeding().await, free());
+        let ((member, mut feeds), address) = (feeding().await, nobody());
         let host = host(&member, &[address]).await;
         let asked = tokio::spawn(client.ask(address, get()));
         let feed = in_time("a request", feeds.recv()).await.unwrap();
@@ -87,7 +83,7 @@ async fn requests_in_flight_at_a_listener_that_goes_are_finished() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_to_a_listener_that_goes_are_closed_and_others_are_not() {
-    let (member, address) = (Member::named("blue").await, free());
+    let (member, address) = (Member::named("blue").await, nobody());
     let host = host(&member, &[address]).await;
     let (mut going, mut staying) = (dial(address).await, dial(host.app().address("web").unwrap()).await);
     let ask = async |stream: &mut tokio::net::TcpStream| {
@@ -109,12 +105,12 @@ async fn idle_connections_to_a_listener_that_goes_are_closed_and_others_are_not(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn back_brings_a_listener_back() {
-    let (member, address) = (Member::named("blue").await, free());
+    let (member, address) = (Member::named("blue").await, nobody());
     let host = host(&member, &[address]).await;
     edit(&host, &format!(", \"{address}\""), "");
     until("nobody listens there", || !listens(address)).await;
-    host.control("POST", "/v1/back", "").await;
+    assert_eq!(host.control("POST", "/v1/back", "").await.0, 200);
     assert_eq!(Answer::of(Speaks::Http1.ask(address, get()).await).await.body, "blue");
-    host.control("POST", "/v1/forward", "").await;
+    assert_eq!(host.control("POST", "/v1/forward", "").await.0, 200);
     until("nobody listens there again", || !listens(address)).await;
 }

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use switchback_plugins as plugins;
-use tokio::net::TcpListener;
 
-use crate::support::{Answer, BY_GROUP, Host, Member, send, send_raw, until, whole};
+use crate::support::{Answer, BY_GROUP, Host, Member, nobody, send, send_raw, until, whole};
 
 type Labels = BTreeMap<String, String>;
 
@@ -122,7 +121,7 @@ fn sample(line: &str) -> (String, Labels, f64) {
 /// Blue and green by policy, one that nobody can reach, and requests that end in different ways.
 async fn host_with_traffic() -> (Host, [Member; 2]) {
     let (blue, green) = (Member::named("blue").await, Member::named("green").await);
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let closed = nobody();
     let setup = Host::with().pool("blue", &[&blue]).pool("green", &[&green]).pool_at("gone", &[closed], "");
     let setup = setup.vip("web", "policy = \"web\"\npaths = [\"/\"]").policy("web", plugins::BY_HEADER);
     let gone = "[vips.lost]\nlisten = \"127.0.0.1:0\"\npaths = [\"/gone\"]\npool = \"gone\"\n";

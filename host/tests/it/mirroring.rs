@@ -8,9 +8,9 @@ use hyper::body::{Bytes, Frame};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::doubles::{BlackHole, Double, nobody};
+use crate::doubles::{BlackHole, Double};
 use crate::peers::{PAIRS, dial};
-use crate::support::{Answer, Body, Host, fed, in_time, send, until, whole};
+use crate::support::{Answer, Body, Host, fed, in_time, nobody, send, until, whole};
 
 /// A pool, another that gets copies, and how they are made.
 async fn host(blue: &Double, copies: std::net::SocketAddr, mirror: &str) -> Host {
@@ -99,7 +99,7 @@ async fn originals_never_wait_for_copies() {
     let (blue, shadow) = (Double::named("blue").await, Double::named("shadow").await);
     shadow.holds();
     let hole = BlackHole::open().await;
-    for address in [shadow.address(), hole.address, nobody().await] {
+    for address in [shadow.address(), hole.address, nobody()] {
         let host = host(&blue, address, ", requests_max = 10").await;
         let began = Instant::now();
         for _ in 0..30 {

@@ -258,7 +258,7 @@ async fn a_request_has_its_place_until_its_answer_has_ended() {
 async fn a_place_is_kept_through_tries_and_given_back_after_errors() {
     let doubles = [Double::named("a").await, Double::named("b").await];
     doubles.iter().for_each(|double| double.answers(503));
-    let gone = crate::doubles::nobody().await;
+    let gone = crate::support::nobody();
     let members = [doubles[0].address(), gone, doubles[1].address()];
     let keys =
         "breaker = { failures = 0 }\nlimits = { requests_max = 2, member_requests_max = 1, queue_timeout = \"20s\" }";

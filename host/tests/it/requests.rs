@@ -1,6 +1,5 @@
 //! The request line: what members get, what clients get, and what happens when one of them does not behave.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -9,17 +8,12 @@ use hyper::{Request, Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Answer, Body, Host, Member, fed, send, send_raw, until, whole};
+use crate::support::{Answer, Body, Host, Member, fed, nobody, send, send_raw, until, whole};
 
 async fn echo_host() -> (Host, Member) {
     let member = Member::echoing().await;
     let host = Host::with().pool("blue", &[&member]).vip("web", "pool = \"blue\"").start().await;
     (host, member)
-}
-
-/// An address that refuses connections.
-async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +119,7 @@ async fn vips_are_found_by_host_and_path() {
 #[tokio::test(flavor = "multi_thread")]
 async fn members_take_turns_and_one_that_is_gone_is_passed_over() {
     let (one, two) = (Member::named("one").await, Member::named("two").await);
-    let members = [one.address, nobody().await, two.address];
+    let members = [one.address, nobody(), two.address];
     let host = Host::with().pool_at("blue", &members, "").vip("web", "pool = \"blue\"").start().await;
     let mut counts = std::collections::BTreeMap::new();
     for _ in 0..30 {
@@ -138,7 +132,7 @@ async fn members_take_turns_and_one_that_is_gone_is_passed_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_that_cannot_be_reached_is_a_502() {
-    let host = Host::with().pool_at("blue", &[nobody().await], "").vip("web", "pool = \"blue\"").start().await;
+    let host = Host::with().pool_at("blue", &[nobody()], "").vip("web", "pool = \"blue\"").start().await;
     let answer = host.get("/", &[]).await;
     assert_eq!(answer.status, 502);
     assert!(

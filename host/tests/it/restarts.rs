@@ -8,7 +8,7 @@ use switchback_plugins as plugins;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::support::{BY_GROUP, Host, Member};
+use crate::support::{BY_GROUP, Host, Member, nobody};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_current_release_and_the_history_survive_a_restart() {
@@ -215,7 +215,7 @@ async fn a_state_folder_that_others_can_write_to_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_never_ends_does_not_outlast_the_drain_limit() {
     let stalled = Member::answering(|_| std::future::pending::<hyper::Response<crate::support::Body>>()).await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = nobody();
     let mut host = Host::with().pool("blue", &[&stalled]).vip("web", "pool = \"blue\"").start().await;
     host.stop().await;
     let text = std::fs::read_to_string(host.config_path()).unwrap();

@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::{accept_async, client_async};
 
-use crate::doubles::{BlackHole, Double, nobody, vanish};
+use crate::doubles::{BlackHole, Double, vanish};
 use crate::peers::{PAIRS, Speaks, dial};
-use crate::support::{Answer, Host, Member, fed, in_time, read_head, send, send_raw, whole};
+use crate::support::{Answer, Host, Member, fed, in_time, nobody, read_head, send, send_raw, whole};
 
 /// No breaker, so that nobody is left alone meanwhile; and keys, so that a test says who is asked first.
 const STEADY: &str = "key = \"header:x-key\"\nbreaker = { failures = 0, failure_percent = 0 }";
@@ -47,7 +47,7 @@ async fn ask(host: &Host, method: &str, key: &str, content: &'static str) -> Ans
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_could_not_be_sent_is_sent_to_another_member() {
     let good = Double::named("good").await;
-    let host = host(&[nobody().await, good.address()], "").await;
+    let host = host(&[nobody(), good.address()], "").await;
     // No more than the budget pays for, should all keys lead to the one that is gone.
     for method in ["GET", "POST", "PUT", "PATCH"] {
         for key in 0..3 {
@@ -308,7 +308,7 @@ async fn a_stream_that_was_refused_was_not_seen() {
 async fn an_upgrade_is_tried_again_like_any_other_request() {
     let (bad, chat) = (Double::named("bad").await, web_sockets().await);
     bad.answers(503);
-    let gone = nobody().await;
+    let gone = nobody();
     let host = host(&[bad.address(), gone, chat.address], "").await;
     for _ in 0..6 {
         let stream = dial(host.address()).await;
@@ -388,7 +388,7 @@ async fn calls_of_grpc_are_sent_again_where_no_member_saw_them() {
             .unwrap()
     })
     .await;
-    let host = host(&[nobody().await, good.address], "protocol = \"http2\"").await;
+    let host = host(&[nobody(), good.address], "protocol = \"http2\"").await;
     for key in 0..6 {
         let request =
             Request::post("http://a/t.T/Do").header("content-type", "application/grpc").header("te", "trailers");

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use http_body_util::combinators::BoxBody;
@@ -24,6 +25,14 @@ use tokio::time::Instant;
 
 /// Long enough for a busy machine, short enough to notice that nothing happens.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An address that refuses connections, now and later: whatever else binds to port 0 gets another port, and a
+/// client that connects comes from another address and does not meet itself.
+pub(crate) fn nobody() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(10_000);
+    let [.., a, b, c] = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, a | 0x40, b, c], NEXT.fetch_add(1, Ordering::Relaxed)))
+}
 
 pub(crate) type Body = BoxBody<Bytes, std::io::Error>;
 

@@ -12,11 +12,10 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use switchback_plugins as plugins;
-use tokio::net::TcpListener;
 
 use crate::metrics::Page;
 use crate::peers::PAIRS;
-use crate::support::{Answer, BY_GROUP, Body, Host, Member, Setup, in_time, until, whole};
+use crate::support::{Answer, BY_GROUP, Body, Host, Member, Setup, in_time, nobody, until, whole};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN: &str = "00f067aa0ba902b7";
@@ -113,7 +112,7 @@ async fn echoing(is_trusted: bool, keys: &str) -> (Host, Member) {
 async fn an_exchange_a_decision_and_a_try_have_spans_with_the_right_parents() {
     let collector = Collector::refusing(0).await;
     let member = Member::echoing().await;
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let closed = nobody();
     let setup: Setup = Host::with().workers(1).pool_at("blue", &[closed, member.address], "").pool("green", &[]);
     let setup = setup.vip("web", "policy = \"web\"").policy("web", plugins::BY_HEADER).config(BY_GROUP);
     let host = setup.config(&collector.keys(1.0)).start().await;
@@ -256,7 +255,7 @@ async fn a_collector_that_refuses_for_a_while_gets_the_same_spans() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_gone_delays_nobody_and_is_counted() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let closed = nobody();
     let (host, _member) = echoing(true, &format!("[tracing]\notlp = \"http://{closed}\"\nsample = 1\n")).await;
     for _ in 0..10 {
         assert_eq!(host.get("/", &[]).await.status, 200);

@@ -13,14 +13,14 @@ use socket2::SockRef;
 use switchback_plugins as plugins;
 use switchback_plugins::faulty;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{accept_async, client_async};
 
 use super::{LOG, wait_for};
 use crate::peers::{PAIRS, dial, http2, streams};
-use crate::support::{Host, Member, Setup, fed, in_time, send_raw, until, whole};
+use crate::support::{Host, Member, Setup, fed, in_time, nobody, send_raw, until, whole};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: web.example\r\nconnection: close\r\n\r\n";
 
@@ -100,7 +100,7 @@ async fn what_a_policy_answers_or_cannot_decide() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_that_cannot_be_reached_do_not_answer_or_break_off() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let closed = nobody();
     let blue = Member::named("blue").await;
     let to = async |members: &[std::net::SocketAddr]| {
         let setup = Host::with().workers(1).pool_at("blue", members, "response_timeout = \"300ms\"");

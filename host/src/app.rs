@@ -206,12 +206,12 @@ impl App {
         let mut calls = if taking.is_none() { serve_control() } else { None };
 
         let doors = Doors::new(&recovered.seen);
-        match (&taking, recovered.trail) {
-            (Some(taking), Some(trail)) if trail.current() == taking.release => {
-                switch.get_ready(trail).await.map_err(StartError::First)?;
+        match (&taking, recovered.standing) {
+            (Some(taking), Some(standing)) if standing.trail.current() == taking.release => {
+                switch.get_ready(standing).await.map_err(StartError::First)?;
             }
             (Some(taking), _) => return Err(TakeOverError::OtherRelease(taking.release).into()),
-            (None, Some(trail)) => switch.resume(trail).await.map_err(StartError::First)?,
+            (None, Some(standing)) => switch.resume(standing).await.map_err(StartError::First)?,
             (None, None) => {}
         }
         std::fs::create_dir_all(&config.policy_folder)

@@ -3,6 +3,7 @@
 //! A change is made into a release, staged, warmed on every worker, journalled and then swapped in; `back` and `forward`
 //! swap in a release that is kept warm, and are journalled after. Changes take turns; going back waits for nobody.
 
+pub mod standing;
 pub mod trail;
 pub mod change;
 pub mod receipt;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use self::change::ChangeError;
 use self::hold::Hold;
 use self::receipt::{Origin, Receipt};
+use self::standing::Standing;
 use self::trail::Trail;
 use crate::address::Address;
 use crate::digest::Digest;
@@ -70,7 +72,7 @@ pub struct Switch {
 }
 
 struct State {
-    trail: Trail,
+    standing: Standing,
     /// Releases that are ready: staged, and warm on every worker.
     ready: BTreeMap<u64, Arc<Release>>,
     next_number: u64,
@@ -156,7 +158,7 @@ impl Switch {
         recovered: &Recovered,
     ) -> Self {
         let state = State {
-            trail: Trail::starting_at(0),
+            standing: Standing::at(Trail::starting_at(0)),
             ready: BTreeMap::new(),
             next_number: recovered.last_number + 1,
             generation: 0,
@@ -189,8 +191,8 @@ impl Switch {
     ///
     /// # Errors
     /// When none of the trail can be made again, or the listeners are taken.
-    pub async fn resume(&self, trail: Trail) -> Result<(), Refusal> {
-        self.take_up(trail).await?;
+    pub async fn resume(&self, standing: Standing) -> Result<(), Refusal> {
+        self.take_up(standing).await?;
         self.listen();
         Ok(())
     }
@@ -200,10 +202,10 @@ impl Switch {
     ///
     /// # Errors
     /// When the release cannot be made again, or a listener cannot be had.
-    pub async fn get_ready(&self, trail: Trail) -> Result<(), Refusal> {
+    pub async fn get_ready(&self, standing: Standing) -> Result<(), Refusal> {
         let _turn = self.turn.lock().await;
-        let number = trail.current();
-        self.state().trail = trail;
+        let number = standing.trail.current();
+        self.state().standing = standing;
         self.make_ready(number).await?;
         let release = self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))?;
         self.open_listeners(&release)?;
@@ -214,10 +216,10 @@ impl Switch {
         Ok(())
     }
 
-    async fn take_up(&self, trail: Trail) -> Result<(), Refusal> {
+    async fn take_up(&self, standing: Standing) -> Result<(), Refusal> {
         let _turn = self.turn.lock().await;
-        let wanted = trail.current();
-        self.state().trail = trail;
+        let wanted = standing.trail.current();
+        self.state().standing = standing;
         let number = loop {
             let trail = self.trail();
             let number = trail.current();
@@ -227,7 +229,7 @@ impl Switch {
             if trail.behind().is_none() {
                 return Err(refusal);
             }
-            self.state().trail = trail.step_back();
+            self.state().standing.trail = trail.step_back();
         };
         let release = self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))?;
         self.open_listeners(&release)?;
@@ -238,7 +240,7 @@ impl Switch {
         if number != wanted {
             let origin = Origin::host(format!("r{wanted} cannot be resumed"));
             let entry = origin.entry(Kind::Back, Some(wanted), Some(number), origin.why.clone());
-            let record = Record { entry: Some(entry), trail: Some(self.trail()), ..Record::default() };
+            let record = Record { entry: Some(entry), standing: Some(self.standing()), ..Record::default() };
             drop(self.journal.write_after(record));
         }
         tracing::info!(release = number, digest = %swapped.new.digest.short(), "release resumed");
@@ -265,9 +267,14 @@ impl Switch {
         self.state().ready.get(&number).cloned()
     }
 
+    /// Where the host stands.
+    pub fn standing(&self) -> Standing {
+        self.state().standing.clone()
+    }
+
     /// The trail as it stands.
     pub fn trail(&self) -> Trail {
-        self.state().trail.clone()
+        self.state().standing.trail.clone()
     }
 
     /// The numbers of the releases that are ready to be switched to at once.

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::digest::Digest;
 use crate::spec::Spec;
-use crate::switch::trail::Trail;
+use crate::switch::standing::Standing;
 
 /// Entries kept; older ones are dropped, some at a time.
 const ENTRIES_MAX: u64 = 10_000;
@@ -126,7 +126,7 @@ pub struct Record {
     /// A release that is new.
     pub release: Option<(u64, Spec)>,
     /// Where the host stands after it.
-    pub trail: Option<Trail>,
+    pub standing: Option<Standing>,
     /// What a door has read.
     pub seen: Vec<Seen>,
 }
@@ -135,7 +135,7 @@ pub struct Record {
 #[derive(Default)]
 pub struct Recovered {
     /// Where the host stood.
-    pub trail: Option<Trail>,
+    pub standing: Option<Standing>,
     /// The highest release number ever given.
     pub last_number: u64,
     /// What the doors had read.
@@ -237,8 +237,8 @@ impl Journal {
     ///
     /// # Errors
     /// When the journal cannot be read or written.
-    pub async fn prune(&self, trail: Trail) -> Result<Vec<Digest>, JournalError> {
-        self.run(move |writer| writer.prune(&trail)).await.unwrap_or(Err(JournalError::Closed))
+    pub async fn prune(&self, standing: Standing) -> Result<Vec<Digest>, JournalError> {
+        self.run(move |writer| writer.prune(&standing)).await.unwrap_or(Err(JournalError::Closed))
     }
 
     fn run<T: Send + 'static>(&self, job: impl FnOnce(&mut Writer) -> T + Send + 'static) -> oneshot::Receiver<T> {
@@ -282,8 +282,8 @@ impl Writer {
             )?;
             id = u64::try_from(transaction.last_insert_rowid()).unwrap_or(0);
         }
-        if let Some(trail) = &record.trail {
-            transaction.execute("INSERT OR REPLACE INTO trail (id, trail) VALUES (1, ?1)", [to_json(trail)])?;
+        if let Some(standing) = &record.standing {
+            transaction.execute("INSERT OR REPLACE INTO trail (id, trail) VALUES (1, ?1)", [to_json(standing)])?;
         }
         for Seen { door, name, content } in &record.seen {
             transaction.execute(
@@ -328,9 +328,9 @@ impl Writer {
         text.map(|text| from_json("a release", &text)).transpose()
     }
 
-    fn prune(&self, trail: &Trail) -> Result<Vec<Digest>, JournalError> {
+    fn prune(&self, standing: &Standing) -> Result<Vec<Digest>, JournalError> {
         self.connection.execute("DELETE FROM entries WHERE id <= (SELECT MAX(id) FROM entries) - ?1", [ENTRIES_MAX])?;
-        let steps = trail.steps().iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+        let steps = standing.trail.steps().iter().map(u64::to_string).collect::<Vec<_>>().join(",");
         // Numbers, joined by us: there is nothing to escape.
         self.connection.execute(
             &format!("DELETE FROM releases WHERE number <= (SELECT MAX(number) FROM releases) - ?1 AND number NOT IN ({steps})"),
@@ -347,9 +347,9 @@ impl Writer {
 }
 
 fn recover(connection: &Connection) -> Result<Recovered, JournalError> {
-    let trail: Option<String> =
+    let standing: Option<String> =
         connection.query_row("SELECT trail FROM trail WHERE id = 1", [], |row| row.get(0)).optional()?;
-    let trail = trail.map(|text| from_json("the trail", &text)).transpose()?;
+    let standing = standing.map(|text| from_json("where the host stands", &text)).transpose()?;
     let last_number = connection.query_row("SELECT COALESCE(MAX(number), 0) FROM releases", [], |row| row.get(0))?;
     let mut select = connection.prepare("SELECT door, name, content FROM seen")?;
     let rows = select.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))?;
@@ -359,7 +359,7 @@ fn recover(connection: &Connection) -> Result<Recovered, JournalError> {
         // A door of another version is none of ours.
         seen.extend(from_word(&door).map(|door| Seen { door, name, content }));
     }
-    Ok(Recovered { trail, last_number, seen })
+    Ok(Recovered { standing, last_number, seen })
 }
 
 fn to_json(value: &impl Serialize) -> String {
@@ -382,6 +382,7 @@ fn from_word<T: for<'a> Deserialize<'a>>(word: &str) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::switch::trail::Trail;
 
     fn entry(why: &str) -> Entry {
         let (who, why, at) = ("test".into(), why.into(), crate::time::rfc3339_now());
@@ -395,17 +396,17 @@ mod tests {
         let seen = Seen { door: Door::Folder, name: "shop".into(), content: "abc".into() };
         {
             let (journal, recovered) = Journal::open(&path).unwrap();
-            assert!(recovered.trail.is_none());
+            assert!(recovered.standing.is_none());
             let record = Record {
                 entry: Some(entry("first")),
                 release: Some((7, Spec::default())),
-                trail: Some(Trail::starting_at(7)),
+                standing: Some(Standing::at(Trail::starting_at(7))),
                 seen: vec![seen.clone()],
             };
             assert_eq!(journal.write(record).await.unwrap().unwrap(), 1);
         }
         let (journal, recovered) = Journal::open(&path).unwrap();
-        assert_eq!((recovered.trail.unwrap().current(), recovered.last_number), (7, 7));
+        assert_eq!((recovered.standing.unwrap().trail.current(), recovered.last_number), (7, 7));
         assert_eq!(recovered.seen, [seen]);
         let history = journal.history(10).await.unwrap();
         assert_eq!((history.len(), &*history[0].why, history[0].kind), (1, "first", Kind::Refuse));
@@ -420,7 +421,7 @@ mod tests {
         for number in 1..=RELEASES_MAX + 2 {
             drop(journal.write(Record { release: Some((number, Spec::default())), ..Record::default() }));
         }
-        journal.prune(Trail::starting_at(1)).await.unwrap();
+        journal.prune(Standing::at(Trail::starting_at(1))).await.unwrap();
         assert!(journal.release(1).await.unwrap().is_some());
         assert!(journal.release(2).await.unwrap().is_none());
         assert!(journal.release(3).await.unwrap().is_some());

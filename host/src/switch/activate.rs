@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::change::Change;
 use super::receipt::{Origin, Receipt};
 use super::trail::Trail;
-use super::{Refusal, Switch};
+use super::{Refusal, State, Switch};
 use crate::causes::with_causes;
 use crate::policy::compile::Compiled;
 use crate::store::journal::{Kind, Record, Seen};
@@ -36,9 +36,9 @@ impl Switch {
     }
 
     async fn try_activate(&self, change: Change, origin: &Origin, seen: Vec<Seen>) -> Result<Receipt, Refusal> {
-        let (generation, number, trail) = {
+        let (generation, number, standing) = {
             let state = self.state();
-            (state.generation, state.next_number, state.trail.clone())
+            (state.generation, state.next_number, state.standing.clone())
         };
         let current = self.current.get();
         let spec = Arc::new(change.apply((*current.spec).clone())?);
@@ -59,23 +59,26 @@ impl Switch {
         }
         prepared?;
         // On the disk before it serves: what was acknowledged is there after a crash.
-        let trail = if current.number == 0 { Trail::starting_at(number) } else { trail.then(number) };
+        let trail = if current.number == 0 { Trail::starting_at(number) } else { standing.trail.then(number) };
+        let standing = standing.on(trail.clone());
         let entry = origin.entry(Kind::Activate, Some(current.number), Some(number), origin.why.clone());
-        let record =
-            Record { entry: Some(entry), release: Some((number, (*spec).clone())), trail: Some(trail.clone()), seen };
+        let release_of_record = Some((number, (*spec).clone()));
+        let record = Record { entry: Some(entry), release: release_of_record, standing: Some(standing.clone()), seen };
         let entry = self.journal.write(record).await.map_err(closed)??;
 
         let swapped = {
             let mut state = self.state();
             state.next_number = number + 1;
             if state.generation != generation {
-                // Somebody went back in the meantime, and that is newer than what this change was made from. The journal
-                // says otherwise by now; told under the lock, it has the last word right.
-                let trail = Some(state.trail.clone());
-                drop(self.journal.write_after(Record { trail, ..Record::default() }));
-                return Err(Refusal::Overtaken(state.trail.current()));
+                // Somebody went back in the meantime, and that is newer than what this change was made from.
+                self.rewrite(&state);
+                return Err(Refusal::Overtaken(state.standing.trail.current()));
             }
-            state.trail = trail;
+            state.standing = state.standing.on(trail);
+            if state.standing != standing {
+                // Something else of it was changed in the meantime, and the journal says otherwise by now.
+                self.rewrite(&state);
+            }
             state.ready.insert(number, release.clone());
             self.swap(&mut state, release)
         };
@@ -88,6 +91,12 @@ impl Switch {
         self.attach(&receipt);
         tracing::info!(release = number, digest = %swapped.new.digest.short(), from = current.number, "release activated");
         Ok(receipt)
+    }
+
+    /// Has the journal say where the host stands. Told under the state's lock, it has the last word right.
+    fn rewrite(&self, state: &State) {
+        let standing = Some(state.standing.clone());
+        drop(self.journal.write_after(Record { standing, ..Record::default() }));
     }
 
     pub(super) fn attach(&self, receipt: &Receipt) {

@@ -42,19 +42,19 @@ impl Switch {
             let missing = {
                 let mut state = self.state();
                 state.hold.may_step()?;
-                let current = state.trail.current();
+                let current = state.standing.trail.current();
                 if expected.is_some_and(|expected| expected != current) {
                     return Err(Refusal::Overtaken(current));
                 }
-                let (target, trail) = next(&state.trail, kind)?;
+                let (target, trail) = next(&state.standing.trail, kind)?;
                 match state.ready.get(&target).cloned() {
                     Some(release) => {
                         self.check_known(&release, origin)?;
-                        state.trail = trail.clone();
+                        state.standing = state.standing.on(trail);
                         let swapped = self.swap(&mut state, release);
                         // Told under the lock: the journal's order is the order of the swaps.
                         let entry = Some(swapped.entry(kind, origin));
-                        let record = Record { entry, trail: Some(trail), ..Record::default() };
+                        let record = Record { entry, standing: Some(state.standing.clone()), ..Record::default() };
                         break (swapped, self.journal.write_after(record));
                     }
                     None => target,

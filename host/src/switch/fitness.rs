@@ -64,7 +64,7 @@ impl Switch {
         let _watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner);
         let neighbours = {
             let state = self.state();
-            let numbers = [state.trail.behind(), state.trail.ahead()];
+            let numbers = [state.standing.trail.behind(), state.standing.trail.ahead()];
             numbers.map(|number| number.and_then(|number| state.ready.get(&number).cloned()))
         };
         let current = self.current.get();

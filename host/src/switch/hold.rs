@@ -46,7 +46,7 @@ impl Switch {
             let mut state = self.state();
             state.hold.may_change()?;
             state.hold = Hold::Steps;
-            Stand { release: state.trail.current(), generation: state.generation }
+            Stand { release: state.standing.trail.current(), generation: state.generation }
         };
         drop(turn);
         if self.journal.catch_up().await > 0 {
@@ -66,7 +66,7 @@ impl Switch {
             return Err(Refusal::NotNow(LEAVING));
         }
         if state.generation != stand.generation {
-            return Err(Refusal::Overtaken(state.trail.current()));
+            return Err(Refusal::Overtaken(state.standing.trail.current()));
         }
         state.hold = Hold::Given;
         Ok(())

@@ -162,7 +162,7 @@ impl Switch {
         let dropped = {
             let mut state = self.state();
             let before = state.ready.len();
-            let reach = state.trail.reach(KEPT_READY);
+            let reach = state.standing.trail.reach(KEPT_READY);
             state.ready.retain(|number, _| reach.contains(number));
             let used: BTreeSet<_> =
                 state.ready.values().flat_map(|release| release.live().map(|policy| policy.build.digest)).collect();
@@ -186,7 +186,7 @@ impl Switch {
 
     /// Removes from the state folder what no kept release names.
     async fn forget_unused(&self) {
-        match self.journal.prune(self.trail()).await {
+        match self.journal.prune(self.standing()).await {
             Ok(needed) => {
                 let store = self.store.clone();
                 let pruned = tokio::task::spawn_blocking(move || store.keep_only(&needed.into_iter().collect()));

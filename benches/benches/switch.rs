@@ -40,7 +40,7 @@ fn switch(criterion: &mut Criterion) {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let app = start(&runtime, folder.path());
-    let origin = Origin { door: Door::Api, who: "bench".into(), why: String::new(), force: true };
+    let origin = Origin { door: Door::Api, who: "bench".into(), force: true, ..Origin::host("") };
     let assign = |pool: &str| Change::Assign { vip: "shop".into(), decider: DeciderSpec::Pool(pool.into()) };
     let activate =
         |change| runtime.block_on(app.switch.activate(change, &origin, Vec::new())).expect("it is activated");

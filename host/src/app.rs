@@ -31,7 +31,7 @@ use crate::proxy::tls::certificates::Certificates;
 use crate::proxy::worker::{Handle, Shared, Worker};
 use crate::release::{Current, Ground, Release};
 use crate::spec::Spec;
-use crate::store::journal::{Door, Journal, JournalError, Seen};
+use crate::store::journal::{Door, Journal, JournalError, Opening, Seen};
 use crate::store::{Store, StoreError};
 use crate::switch::change::{Change, Desired};
 use crate::switch::fail_back::{self, FALLS_WAITING_MAX};
@@ -154,7 +154,8 @@ impl App {
         inherited: Inherited,
         taken: Option<Taken<'_>>,
     ) -> Result<Self, StartError> {
-        let (journal, recovered) = Journal::open(&store.journal_path())?;
+        let opening = Opening { shared: taken.is_some(), ..Opening::default() };
+        let (journal, recovered) = Journal::open_as(&store.journal_path(), opening)?;
         let engine = Engine::new(config.workers).map_err(|error| StartError::Engine(format!("{error:#}")))?;
         engine.tick();
         let compiler = Compiler::new(engine, program, store.clone());
@@ -187,7 +188,8 @@ impl App {
 
         // Before anything serves, to say so. Where we take over, the other process answers meanwhile.
         let (readiness, is_ready) = watch::channel(Readiness::Starting);
-        let api = Api { switch: switch.clone(), readiness: is_ready, token: store.token()?.into() };
+        let api =
+            Api { switch: switch.clone(), readiness: is_ready, token: store.token()?.into(), calls: Arc::default() };
         let (mut taking, control, door) = match taken {
             Some(Taken { taking, control, door }) => {
                 (Some(taking), control::Sockets::taken(config.control_listen, control)?, door)
@@ -233,6 +235,9 @@ impl App {
         // All that can fail is done.
         if let Some(taking) = &mut taking {
             serve_instead(&switch, taking, config.drain).await?;
+            if let Err(error) = switch.journal.take_over().await {
+                tracing::error!(%error, "what the process before wrote last cannot be read");
+            }
         }
         readiness.send_replace(Readiness::Ready);
         calls = calls.or_else(serve_control);
@@ -424,6 +429,7 @@ async fn first(
         why: format!("first start with {}", config.file.display()),
         // Somebody has to begin: members may come after their proxy.
         force: true,
+        ..Origin::host("")
     };
     let mut builds = folder.admit_all().await;
     loop {

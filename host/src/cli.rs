@@ -29,6 +29,8 @@ mod push;
 mod switch;
 mod activate;
 mod step;
+mod receipt;
+mod journal;
 mod client;
 mod text;
 
@@ -66,6 +68,9 @@ struct Place {
     /// Print the control API's answer as JSON
     #[arg(long, global = true)]
     json: bool,
+    /// Change something only if this release is current, such as `r42`; refused otherwise
+    #[arg(long, global = true, value_name = "RELEASE")]
+    if_current: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -91,6 +96,8 @@ enum Command {
     Back(step::Step),
     /// Make the release after the current one current again: takes a `back` back
     Forward(step::Step),
+    Receipt(receipt::Receipt),
+    Journal(journal::Journal),
     /// Compile the policy on standard input (what `run` starts as a limited child process)
     #[command(name = crate::policy::compile::CHILD_COMMAND, hide = true)]
     CompilePolicy,
@@ -117,6 +124,8 @@ pub fn main() -> ExitCode {
         Command::Activate(activate) => activate.run(&place),
         Command::Back(step) => step.run(&place, "back"),
         Command::Forward(step) => step.run(&place, "forward"),
+        Command::Receipt(receipt) => receipt.run(&place),
+        Command::Journal(journal) => journal.run(&place),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -136,7 +145,8 @@ pub fn main() -> ExitCode {
 
 impl Place {
     fn client(&self) -> Client {
-        Client::of(self.state.clone().unwrap_or_else(|| client::state_folder(&self.config)))
+        let state = self.state.clone().unwrap_or_else(|| client::state_folder(&self.config));
+        Client::of(state).if_current(self.if_current.clone())
     }
 }
 

@@ -4,6 +4,8 @@
 //! before the host serves, to say that it does not yet.
 
 pub mod routes;
+pub mod journal;
+pub mod once;
 pub mod readiness;
 pub mod views;
 pub mod metrics;
@@ -21,6 +23,7 @@ use axum::serve::Listener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use self::once::Calls;
 use self::readiness::Readiness;
 use crate::switch::Switch;
 
@@ -44,6 +47,8 @@ pub struct Api {
     pub readiness: watch::Receiver<Readiness>,
     /// What changes are asked for with.
     pub token: Arc<str>,
+    /// Changes with a key that are under way.
+    pub calls: Arc<Calls>,
 }
 
 /// The sockets that the API is reached at.

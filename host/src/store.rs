@@ -248,7 +248,7 @@ pub const SOCKET_FILE: &str = "control.sock";
 pub const TAKE_OVER_FILE: &str = "take_over.sock";
 
 /// Writes a file so that it is either whole or not there, whatever is killed in between.
-fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut unique = [0; 8];
     getrandom::fill(&mut unique).expect("the system has randomness");
     let beside = path.with_extension(format!("{:016x}.new", u64::from_ne_bytes(unique)));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, HOST};
+use hyper::header::{AUTHORIZATION, HOST, IF_MATCH};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -20,6 +20,8 @@ use crate::store::{SOCKET_FILE, TOKEN_FILE};
 /// A host to talk to.
 pub(super) struct Client {
     state: PathBuf,
+    /// The release that changes are wanted of.
+    if_current: Option<String>,
 }
 
 /// How long to go on asking a host that is starting, or whose place is changing hands.
@@ -46,7 +48,12 @@ impl Unreachable {
 
 impl Client {
     pub(super) fn of(state: PathBuf) -> Self {
-        Self { state }
+        Self { state, if_current: None }
+    }
+
+    /// Has changes refused unless this release is current.
+    pub(super) fn if_current(self, if_current: Option<String>) -> Self {
+        Self { if_current, ..self }
     }
 
     /// Asks for something that is only read.
@@ -89,6 +96,9 @@ impl Client {
         let mut request = Request::builder().method(method.clone()).uri(path).header(HOST, SOCKET_HOST);
         if *method != Method::GET {
             request = request.header(X_WHO, who()).header(AUTHORIZATION, format!("Bearer {}", self.token()?));
+            if let Some(release) = &self.if_current {
+                request = request.header(IF_MATCH, format!("\"{release}\""));
+            }
         }
         let answer = sender.send_request(request.body(Full::new(body))?).await?;
         let status = answer.status();
@@ -99,6 +109,7 @@ impl Client {
         }
         match serde_json::from_slice::<ErrorBody>(&body) {
             Ok(error) if error.error == NOT_NOW => bail!(NotNow(error.message)),
+            Ok(ErrorBody { message, entry: Some(entry), .. }) => bail!("{message} (entry {entry})"),
             Ok(error) => bail!("{}", error.message),
             Err(_) => bail!("{status}: {}", String::from_utf8_lossy(&body)),
         }

@@ -136,7 +136,7 @@ impl ConfigFile {
 
     fn origin(&self, what: &str) -> Origin {
         let why = format!("{} {what}", self.path.display());
-        Origin { door: Door::File, who: "configuration file".into(), why, force: false }
+        Origin { door: Door::File, who: "configuration file".into(), ..Origin::host(why) }
     }
 }
 

@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 
 use super::Api;
 use super::error::ApiError;
+use super::once::{call, expected};
 use crate::policy::text;
 use crate::store::journal::Door;
 use crate::switch::receipt::Origin;
@@ -42,5 +43,13 @@ pub(super) async fn require_local_name(request: Request, next: Next) -> Result<R
 pub(super) fn origin(headers: &HeaderMap, why: Option<String>, force: bool) -> Origin {
     let who = headers.get(X_WHO).map_or_else(|| "unknown".into(), |who| String::from_utf8_lossy(who.as_bytes()));
     let why = why.unwrap_or_default();
-    Origin { door: Door::Api, who: text::printable(&who).into_owned(), why: text::printable(&why).into_owned(), force }
+    Origin {
+        door: Door::Api,
+        who: text::printable(&who).into_owned(),
+        why: text::printable(&why).into_owned(),
+        force,
+        // What is not understood was refused before, see `once`.
+        expects: expected(headers).ok().flatten(),
+        call: call(headers),
+    }
 }

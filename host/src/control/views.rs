@@ -6,7 +6,7 @@ use crate::address::Address;
 use crate::proxy::seat::{MemberState, Seat};
 use crate::release::Release;
 use crate::spec::{DeciderSpec, Spec};
-use crate::store::journal::Entry;
+use crate::store::journal::{Entry, Stand};
 use crate::switch::Switch;
 use crate::switch::receipt::ReleaseName;
 use crate::telemetry::{PoolTotals, VipTotals};
@@ -34,6 +34,8 @@ pub struct Status {
     pub policies: Vec<PolicyView>,
     /// The last entries of the history, newest first.
     pub recent: Vec<Entry>,
+    /// How the journal stands.
+    pub journal: Stand,
 }
 
 /// A release one step away.
@@ -213,6 +215,7 @@ pub fn status(switch: &Switch, recent: Vec<Entry>) -> Status {
         pools: pools(&current),
         policies: policies(&current),
         recent,
+        journal: switch.journal.stand(),
     }
 }
 

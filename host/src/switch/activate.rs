@@ -8,6 +8,7 @@ use super::trail::Trail;
 use super::{Refusal, State, Switch};
 use crate::causes::with_causes;
 use crate::policy::compile::Compiled;
+use crate::release::Release;
 use crate::store::journal::{Kind, Record, Seen};
 
 impl Switch {
@@ -41,10 +42,10 @@ impl Switch {
             (state.generation, state.next_number, state.standing.clone())
         };
         let current = self.current.get();
+        origin.check_current(current.number)?;
         let spec = Arc::new(change.apply((*current.spec).clone())?);
         if *spec == *current.spec {
-            self.journal.write(Record { seen, ..Record::default() }).await.map_err(closed)??;
-            return Ok(Receipt::unchanged(origin, &current));
+            return self.unchanged(origin, &current, seen).await;
         }
 
         let policies = self.stage(&spec, Some(&current.spec)).await?;
@@ -55,6 +56,7 @@ impl Switch {
 
         // First: a step that came between has its members watched, not those of this change.
         if self.state().generation != generation {
+            origin.check_current(self.trail().current())?;
             return Err(Refusal::Overtaken(self.trail().current()));
         }
         prepared?;
@@ -63,7 +65,14 @@ impl Switch {
         let standing = standing.on(trail.clone());
         let entry = origin.entry(Kind::Activate, Some(current.number), Some(number), origin.why.clone());
         let release_of_record = Some((number, (*spec).clone()));
-        let record = Record { entry: Some(entry), release: release_of_record, standing: Some(standing.clone()), seen };
+        let standing_of_record = Some(standing.clone());
+        let record = Record {
+            entry: Some(entry),
+            release: release_of_record,
+            standing: standing_of_record,
+            seen,
+            ..Record::default()
+        };
         let entry = self.journal.write(record).await.map_err(closed)??;
 
         let swapped = {
@@ -72,6 +81,7 @@ impl Switch {
             if state.generation != generation {
                 // Somebody went back in the meantime, and that is newer than what this change was made from.
                 self.rewrite(&state);
+                origin.check_current(state.standing.trail.current())?;
                 return Err(Refusal::Overtaken(state.standing.trail.current()));
             }
             state.standing = state.standing.on(trail);
@@ -86,10 +96,21 @@ impl Switch {
         // The workers are asked first: with thousands of pools, the other takes longer than they do.
         let (timing, ()) = tokio::join!(self.settle(&swapped), async { self.keep_watch(None) });
         // Once more: a step that ended meanwhile may have closed what this release listens on.
-        self.reconcile_listeners();
-        let receipt = swapped.receipt(Kind::Activate, origin, timing, Some(entry));
+        let not_listening = self.reconcile_listeners();
+        let mut receipt = swapped.receipt(Kind::Activate, origin, timing, entry);
+        receipt.troubles.extend(not_listening);
         self.attach(&receipt);
         tracing::info!(release = number, digest = %swapped.new.digest.short(), from = current.number, "release activated");
+        Ok(receipt)
+    }
+
+    /// Answers a change that found everything as it wanted. What the door read is remembered all the same.
+    async fn unchanged(&self, origin: &Origin, current: &Release, seen: Vec<Seen>) -> Result<Receipt, Refusal> {
+        let receipt = Receipt::unchanged(origin, current);
+        let unchanged = origin.call.clone().map(|call| (call, to_json(&receipt)));
+        if !seen.is_empty() || unchanged.is_some() {
+            self.journal.write(Record { seen, unchanged, ..Record::default() }).await.map_err(closed)??;
+        }
         Ok(receipt)
     }
 
@@ -101,9 +122,13 @@ impl Switch {
 
     pub(super) fn attach(&self, receipt: &Receipt) {
         if let Some(entry) = receipt.id {
-            self.journal.attach(entry, serde_json::to_string(receipt).expect("a receipt is plain data"));
+            self.journal.attach(entry, to_json(receipt));
         }
     }
+}
+
+fn to_json(receipt: &Receipt) -> String {
+    serde_json::to_string(receipt).expect("a receipt is plain data")
 }
 
 pub(super) fn closed<E>(_: E) -> Refusal {

@@ -7,7 +7,8 @@ use super::activate::closed;
 use super::receipt::{Origin, Receipt};
 use super::trail::Trail;
 use super::{Refusal, Swapped, Switch};
-use crate::store::journal::{Kind, Record};
+use crate::causes::with_causes;
+use crate::store::journal::{JournalError, Kind, Record, Written};
 
 /// How long the answer waits for the disk. After that the receipt says `durable: false`, and the journal catches up.
 const DISK_PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
@@ -38,6 +39,16 @@ impl Switch {
     }
 
     async fn step(&self, kind: Kind, origin: &Origin, expected: Option<u64>) -> Result<Receipt, Refusal> {
+        let receipt = self.try_step(kind, origin, expected).await;
+        match &receipt {
+            // Whose place it is, may be another's by now: the journal as well.
+            Err(Refusal::NotNow(_)) | Ok(_) => {}
+            Err(refusal) => self.refuse(origin, &with_causes(refusal)),
+        }
+        receipt
+    }
+
+    async fn try_step(&self, kind: Kind, origin: &Origin, expected: Option<u64>) -> Result<Receipt, Refusal> {
         let (swapped, written) = loop {
             let missing = {
                 let mut state = self.state();
@@ -46,6 +57,7 @@ impl Switch {
                 if expected.is_some_and(|expected| expected != current) {
                     return Err(Refusal::Overtaken(current));
                 }
+                origin.check_current(current)?;
                 let (target, trail) = next(&state.standing.trail, kind)?;
                 match state.ready.get(&target).cloned() {
                     Some(release) => {
@@ -67,23 +79,23 @@ impl Switch {
         Ok(receipt)
     }
 
-    async fn follow(
-        &self,
-        kind: Kind,
-        origin: &Origin,
-        swapped: Swapped,
-        written: tokio::sync::oneshot::Receiver<Result<u64, crate::store::journal::JournalError>>,
-    ) -> Receipt {
+    async fn follow(&self, kind: Kind, origin: &Origin, swapped: Swapped, written: Written) -> Receipt {
         let timing = self.settle(&swapped).await;
-        self.reconcile_listeners();
+        let not_listening = self.reconcile_listeners();
         self.keep_watch(None);
         self.switched.notify_one();
-        let written = tokio::time::timeout(DISK_PATIENCE, written).await;
-        let written = written.map_err(closed).and_then(|written| written.map_err(closed)).and_then(|entry| Ok(entry?));
+        let id = written.id;
+        let written = match tokio::time::timeout(DISK_PATIENCE, written).await {
+            Ok(written) => written.map_err(closed).and_then(|entry| Ok(entry?)),
+            Err(_) => Err(JournalError::Slow(DISK_PATIENCE).into()),
+        };
+        let mut receipt = swapped.receipt(kind, origin, timing, *written.as_ref().unwrap_or(&id));
+        receipt.troubles.extend(not_listening);
         if let Err(refusal) = &written {
-            tracing::error!(%refusal, "the switch is done but not on the disk yet");
+            tracing::error!(refusal = with_causes(refusal), "the switch is done but not on the disk yet");
+            receipt.durable = false;
+            receipt.troubles.push(with_causes(refusal));
         }
-        let receipt = swapped.receipt(kind, origin, timing, written.ok());
         self.attach(&receipt);
         tracing::info!(
             release = receipt.to.number,

@@ -2,9 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Refusal;
 use crate::digest::Digest;
 use crate::release::Release;
-use crate::store::journal::{Door, Entry, Kind};
+use crate::store::journal::{Call, Door, Entry, Kind};
+
+tokio::task_local! {
+    /// The entry of a refusal, for whoever asked for the change that this task makes. Here, as it is the journal's to give
+    /// and the API's to tell, and nothing in between has a use for it.
+    pub static REFUSED: std::cell::Cell<Option<u64>>;
+}
 
 /// Who wants a change, through which door, and why.
 #[derive(Clone, Debug)]
@@ -17,16 +24,46 @@ pub struct Origin {
     pub why: String,
     /// Whether it is wanted even if all members of a pool are sick.
     pub force: bool,
+    /// The releases that it is wanted of, where it matters: it is refused when none of them is current.
+    pub expects: Option<Vec<u64>>,
+    /// The call it came with, where that may be repeated.
+    pub call: Option<Call>,
 }
 
 impl Origin {
     /// The host itself.
     pub fn host(why: impl Into<String>) -> Self {
-        Self { door: Door::Host, who: "switchback".into(), why: why.into(), force: false }
+        Self { door: Door::Host, who: "switchback".into(), why: why.into(), force: false, expects: None, call: None }
+    }
+
+    /// Whether this release is one that the change is wanted of.
+    ///
+    /// # Errors
+    /// When it is wanted of others only.
+    pub(super) fn check_current(&self, current: u64) -> Result<(), Refusal> {
+        match &self.expects {
+            Some(expected) if !expected.contains(&current) => {
+                Err(Refusal::Precondition { expected: expected.clone(), current })
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn entry(&self, kind: Kind, from: Option<u64>, to: Option<u64>, why: String) -> Entry {
-        Entry { id: 0, at: crate::time::rfc3339_now(), kind, door: self.door, who: self.who.clone(), why, from, to }
+        Entry {
+            id: 0,
+            at: crate::time::rfc3339_now(),
+            kind,
+            door: self.door,
+            who: self.who.clone(),
+            why,
+            from,
+            to,
+            from_digest: None,
+            to_digest: None,
+            // What was refused may be asked for again.
+            call: self.call.clone().filter(|_| kind != Kind::Refuse),
+        }
     }
 }
 
@@ -48,7 +85,7 @@ impl From<&Release> for ReleaseName {
 /// The receipt of a switch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Receipt {
-    /// The journal's entry; none while it is not durable.
+    /// The journal's entry; none where nothing changed.
     pub id: Option<u64>,
     /// What was done.
     pub action: Kind,
@@ -69,8 +106,11 @@ pub struct Receipt {
     /// How it went.
     #[serde(flatten)]
     pub timing: Timing,
-    /// Whether it would survive a crash.
+    /// Whether it would have survived a crash when this was given.
     pub durable: bool,
+    /// What went wrong half way, where something did: the switch is made all the same.
+    #[serde(default)]
+    pub troubles: Vec<String>,
 }
 
 /// How a switch went, counted from the swap.
@@ -82,19 +122,24 @@ pub struct Timing {
     pub last_old_decision_micros: u64,
     /// Requests the old release decided that were still in flight then.
     pub in_flight_on_old: u32,
+    /// Worker threads.
+    #[serde(default)]
+    pub workers: u32,
+    /// Of these, those that had switched when this was given: one may be stuck.
+    #[serde(default)]
+    pub workers_switched: u32,
 }
 
 impl Receipt {
-    pub(super) fn new(
-        action: Kind,
-        origin: &Origin,
-        from: &Release,
-        to: &Release,
-        timing: Timing,
-        entry: Option<u64>,
-    ) -> Self {
+    pub(super) fn new(action: Kind, origin: &Origin, from: &Release, to: &Release, timing: Timing, entry: u64) -> Self {
+        let mut troubles = Vec::new();
+        if timing.workers_switched < timing.workers {
+            let (switched, workers) = (timing.workers_switched, timing.workers);
+            troubles
+                .push(format!("{switched} of {workers} workers had switched after 2 s; the others do when they can"));
+        }
         Self {
-            id: entry,
+            id: Some(entry).filter(|entry| *entry > 0),
             action,
             changed: from.number != to.number,
             from: from.into(),
@@ -104,14 +149,32 @@ impl Receipt {
             why: origin.why.clone(),
             at: crate::time::rfc3339_now(),
             timing,
-            durable: entry.is_some(),
+            durable: true,
+            troubles,
         }
+    }
+
+    /// What is known of a switch whose receipt was lost with its host.
+    pub fn of_entry(entry: &Entry) -> Option<Self> {
+        let name = |number: Option<u64>, digest: Option<Digest>| Some(ReleaseName { number: number?, digest: digest? });
+        Some(Self {
+            id: Some(entry.id),
+            action: entry.kind,
+            from: name(entry.from, entry.from_digest.or(Some(Digest::ZERO)))?,
+            to: name(entry.to, entry.to_digest)?,
+            changed: true,
+            door: entry.door,
+            who: entry.who.clone(),
+            why: entry.why.clone(),
+            at: entry.at.clone(),
+            timing: Timing::default(),
+            durable: true,
+            troubles: vec!["the host ended before it could say how the switch went".to_owned()],
+        })
     }
 
     /// The receipt of a change that found everything as it wanted.
     pub(super) fn unchanged(origin: &Origin, current: &Release) -> Self {
-        let mut receipt = Self::new(Kind::Activate, origin, current, current, Timing::default(), None);
-        receipt.durable = true;
-        receipt
+        Self::new(Kind::Activate, origin, current, current, Timing::default(), 0)
     }
 }

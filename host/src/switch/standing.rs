@@ -18,6 +18,11 @@ impl Standing {
         Self { trail }
     }
 
+    /// The releases that it names: their contents are kept whatever the bounds.
+    pub fn releases(&self) -> impl Iterator<Item = u64> {
+        self.trail.steps().iter().copied()
+    }
+
     /// The same in everything but the way.
     #[must_use]
     pub fn on(&self, trail: Trail) -> Self {

@@ -234,7 +234,7 @@ pub fn policy_name(path: &Path) -> Option<&str> {
 
 fn origin(name: &str) -> Origin {
     let why = format!("{name}{SUFFIX} changed");
-    Origin { door: Door::Folder, who: "policy folder".into(), why, force: false }
+    Origin { door: Door::Folder, who: "policy folder".into(), ..Origin::host(why) }
 }
 
 /// A file that was not taken in, and whether to try it again as it is.

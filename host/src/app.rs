@@ -196,8 +196,7 @@ impl App {
             }
             None => {
                 let control = control::Sockets::bind(config.control_listen, &store.socket_path())?;
-                let path = store.take_over_path();
-                let door = control::bind_unix(&path).map_err(|error| ControlError::Socket(path, error))?;
+                let door = control::bind_take_over(&store.take_over_path())?;
                 (None, control, door)
             }
         };

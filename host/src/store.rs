@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! journal.db        every release, switch and refusal (SQLite; anyone can open it)
+//! journal.db.damaged-TIME   one that could not be read, as it was found
+//! standing.json     the last good copy of where the host stands, for that day
 //! blobs/DIGEST      the bytes of every policy that some kept release names
 //! compiled/...      native code, a cache: may be deleted at any time
 //! control.token     what the control API asks for before it changes anything
@@ -105,6 +107,11 @@ impl Store {
         }
         let path = root.join("lock");
         let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let lock = match lock {
+            // What serves was there before the disk took nothing any more: so was the lock.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
+            lock => lock,
+        };
         lock.map_err(|error| StoreError::Io(error, path))
     }
 

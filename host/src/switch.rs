@@ -44,9 +44,6 @@ pub const KEPT_READY: usize = 8;
 /// How often a listener that could not be had is tried again.
 const LISTEN_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// How long a receipt waits for the workers. One that takes longer is stuck in a guest, or has no processor.
-const SETTLE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
-
 /// Changes what is current.
 pub struct Switch {
     /// The release that serves.
@@ -372,14 +369,9 @@ impl Switch {
     /// Follows a swap to its end: when has every worker switched, and what is left of the old release. A worker that is
     /// stuck is not waited for: it switches with its next request, whatever it does now.
     async fn settle(&self, swapped: &Swapped) -> receipt::Timing {
-        let mut passed = Vec::new();
         let ordered = self.order_workers(Order::Fence);
         let workers = ordered.len();
-        let until = Instant::now() + SETTLE_PATIENCE;
-        for answer in ordered {
-            // Also those after one that is stuck: what has answered by then is there at once.
-            passed.extend(tokio::time::timeout_at(until, answer).await.ok().and_then(Result::ok));
-        }
+        let passed = receipt::in_time(ordered).await;
         let workers_switched = passed.len();
         let switched = passed.into_iter().fold(swapped.at, Instant::max);
         let flights = &swapped.old.flights;

@@ -356,6 +356,7 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn export(&self, since: u64, limit: usize) -> Result<chain::Exported, JournalError> {
+        self.settled().await;
         let path = self.path.clone();
         // With a connection of its own: whoever reads all of it holds up no switch.
         let read = move || chain::export(&file::open_to_read(&path)?, since, limit);
@@ -367,14 +368,12 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read. That the chain is broken is an answer.
     pub async fn verify(&self, head: Option<Digest>) -> Result<chain::Verified, JournalError> {
+        self.settled().await;
         // What this process has seen on the disk must be there.
         let (path, stand) = (self.path.clone(), self.known.stand());
         let verify = move || {
-            let verified = chain::verify(
-                &file::open_to_read(&path)?,
-                &[Some((stand.links, stand.head)), copy::head(&path)],
-                head,
-            )?;
+            let known = [vec![(stand.links, stand.head)], copy::links(&path)].concat();
+            let verified = chain::verify(&file::open_to_read(&path)?, &known, head)?;
             Ok(chain::Verified { waiting: stand.waiting, ..verified })
         };
         tokio::task::spawn_blocking(verify).await.unwrap_or(Err(JournalError::Closed))
@@ -399,6 +398,11 @@ impl Journal {
             let _ = answer.send(job(writer));
         }));
         receiver
+    }
+
+    /// Waits until what was handed over before is written, or is known not to be.
+    async fn settled(&self) {
+        let _ = self.run_in_time(|_| Ok(())).await;
     }
 
     async fn run_in_time<T: Send + 'static>(

@@ -1,6 +1,10 @@
 //! What a switch answers: what was done, how fast, and whether the disk knows.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use super::Refusal;
 use crate::digest::Digest;
@@ -130,14 +134,32 @@ pub struct Timing {
     pub workers_switched: u32,
 }
 
+/// How long a receipt waits for the workers. One that takes longer is stuck in a guest, or has no processor.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the workers answer, without those that do not do so in time.
+pub(super) async fn in_time<T>(answers: Vec<oneshot::Receiver<T>>) -> Vec<T> {
+    let until = Instant::now() + SETTLE_PATIENCE;
+    let mut answered = Vec::with_capacity(answers.len());
+    for answer in answers {
+        // Also those after one that is stuck: what has come by then is there at once.
+        answered.extend(timeout_at(until, answer).await.ok().and_then(Result::ok));
+    }
+    answered
+}
+
+impl Timing {
+    /// What is wrong where not every worker has switched.
+    fn trouble(&self) -> Option<String> {
+        let Self { workers, workers_switched, .. } = self;
+        let wrong =
+            || format!("{workers_switched} of {workers} workers had switched after 2 s; the others do when they can");
+        (workers_switched < workers).then(wrong)
+    }
+}
+
 impl Receipt {
     pub(super) fn new(action: Kind, origin: &Origin, from: &Release, to: &Release, timing: Timing, entry: u64) -> Self {
-        let mut troubles = Vec::new();
-        if timing.workers_switched < timing.workers {
-            let (switched, workers) = (timing.workers_switched, timing.workers);
-            troubles
-                .push(format!("{switched} of {workers} workers had switched after 2 s; the others do when they can"));
-        }
         Self {
             id: Some(entry).filter(|entry| *entry > 0),
             action,
@@ -150,7 +172,7 @@ impl Receipt {
             at: crate::time::rfc3339_now(),
             timing,
             durable: true,
-            troubles,
+            troubles: timing.trouble().into_iter().collect(),
         }
     }
 
@@ -176,5 +198,30 @@ impl Receipt {
     /// The receipt of a change that found everything as it wanted.
     pub(super) fn unchanged(origin: &Origin, current: &Release) -> Self {
         Self::new(Kind::Activate, origin, current, current, Timing::default(), 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_is_stuck_is_not_waited_for_and_those_after_it_count() {
+        let (stuck, silent) = oneshot::channel();
+        let (well, answer) = oneshot::channel();
+        let (ended, gone) = oneshot::channel();
+        well.send(2).unwrap();
+        drop(ended);
+        let begun = Instant::now();
+        assert_eq!(in_time(vec![silent, answer, gone]).await, [2]);
+        assert_eq!(begun.elapsed(), SETTLE_PATIENCE);
+        assert!(stuck.send(1).is_err());
+    }
+
+    #[test]
+    fn a_receipt_says_how_many_workers_had_switched() {
+        let timing = |workers_switched| Timing { workers: 4, workers_switched, ..Timing::default() };
+        assert!(timing(3).trouble().unwrap().starts_with("3 of 4 workers had switched"));
+        assert_eq!(timing(4).trouble(), None);
     }
 }

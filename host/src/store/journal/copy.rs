@@ -31,6 +31,9 @@ pub(super) struct Copy {
     pub(super) last_id: u64,
     pub(super) links: u64,
     pub(super) head: Digest,
+    /// A link, and its hash, that the journal did not have any more at a start.
+    #[serde(default)]
+    pub(super) missed: Option<(u64, Digest)>,
     /// Contents by number, as JSON in text.
     pub(super) releases: BTreeMap<u64, String>,
 }
@@ -45,6 +48,7 @@ impl Default for Copy {
             last_id: 0,
             links: 0,
             head: BEGINNING,
+            missed: None,
             releases: BTreeMap::new(),
         }
     }
@@ -95,9 +99,11 @@ impl Copy {
     }
 }
 
-/// The last link that the copy knows of, and its hash.
-pub(super) fn head(journal: &Path) -> Option<(u64, Digest)> {
-    Copy::read(journal).map(|copy| (copy.links, copy.head))
+/// Links that the copy knows of, and their hashes: the last, and one that was missed at a start.
+pub(super) fn links(journal: &Path) -> Vec<(u64, Digest)> {
+    Copy::read(journal)
+        .map(|copy| copy.missed.into_iter().chain([(copy.links, copy.head)]).collect())
+        .unwrap_or_default()
 }
 
 fn path(journal: &Path) -> PathBuf {

@@ -30,7 +30,10 @@ const SCHEMA: &str = "
 ";
 
 /// Bytes that the write-ahead log keeps when it is empty.
-const LOG_BYTES_KEPT: u64 = 4 * 1024 * 1024;
+const LOG_BYTES_KEPT: u64 = 1024 * 1024;
+
+/// Pages of it after which they go to the file itself: what is small fits on a disk that is nearly full.
+const LOG_PAGES_MAX: u32 = 256;
 
 /// What a file says when it is opened.
 pub(super) struct Found {
@@ -54,6 +57,7 @@ pub(super) fn open(path: &Path) -> Result<(Connection, Found), JournalError> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)?;
     check(&connection)?;
     connection.execute_batch(SCHEMA)?;
     for column in ["from_digest", "to_digest"] {

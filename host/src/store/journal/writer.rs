@@ -84,11 +84,31 @@ impl Writer {
             Err(error) if error.is_of_disk() && !opening.shared => writer.open_to_read(error)?,
             Err(error) => return Err(error),
         }
-        // A file that was put back to an earlier time does not know of numbers that were given since.
-        writer.copy.last_number = writer.copy.last_number.max(at_rest.last_number);
-        writer.known.given(at_rest.last_id);
+        writer.compare(&at_rest);
         let recovered = writer.copy.recovered();
         Ok((writer, recovered))
+    }
+
+    /// Compares the file with what the copy knew before. One that was put back to an earlier time does not know of numbers
+    /// that were given since, nor does its chain lead to the copy's head.
+    fn compare(&mut self, at_rest: &Copy) {
+        self.copy.last_number = self.copy.last_number.max(at_rest.last_number);
+        self.known.given(at_rest.last_id);
+        let Ok(file) = self.readable() else { return };
+        let select = "SELECT hash FROM links WHERE link = ?1";
+        let hash: Option<String> = file.query_row(select, [at_rest.links], |row| row.get(0)).optional().ok().flatten();
+        let is_dropped = at_rest.links < self.copy.links && hash.is_none();
+        let is_there = hash.is_some_and(|hash| hash == at_rest.head.to_string());
+        if at_rest.links == 0 || is_there || is_dropped {
+            return;
+        }
+        self.copy.missed = Some((at_rest.links, at_rest.head));
+        let said = format!(
+            "journal.db ends before link {}, which standing.json knows, or has another in its place",
+            at_rest.links
+        );
+        tracing::error!("{said}: it was cut off, or put back from an earlier time");
+        self.known.change_stand(|stand| stand.damage = Some(said));
     }
 
     /// Opens the file for writing.
@@ -278,11 +298,19 @@ impl Writer {
         match &written {
             Ok(_) => self.tell_stand(None),
             Err(error) => {
+                self.make_room();
                 self.known.change_stand(|stand| stand.failures += 1);
                 self.tell_stand(Some(error));
             }
         }
         written
+    }
+
+    /// The write-ahead log may take what the next try needs.
+    fn make_room(&self) {
+        if let Some(file) = &self.file {
+            let _ = file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
     }
 
     /// A file that is found damaged right after it was made is the disk's fault: another one would be no better.

@@ -77,7 +77,7 @@ struct Row {
 /// `known` are links that must be there, as this host has seen them; `noted` is a head that somebody noted.
 pub(in crate::store::journal) fn verify(
     connection: &Connection,
-    known: &[Option<(u64, Digest)>],
+    known: &[(u64, Digest)],
     noted: Option<Digest>,
 ) -> Result<Verified, JournalError> {
     // One look at one state of the file, whatever is written meanwhile.
@@ -99,7 +99,7 @@ pub(in crate::store::journal) fn verify(
     let broken = match walk(connection, &rows, floor, &mut checked)? {
         Some(broken) => Some(broken),
         None => {
-            let ends = known.iter().flatten().find_map(|(link, hash)| ends(&hashes, links, *link, *hash));
+            let ends = known.iter().find_map(|(link, hash)| ends(&hashes, links, *link, *hash));
             let noted = noted.filter(|_| noted_link.is_none()).map(|noted| unknown_head(noted, links, floor));
             let broken = ends.or(noted);
             let broken = broken.map_or_else(|| not_chained(connection), |broken| Ok(Some(broken)))?;

@@ -13,6 +13,7 @@ pub mod warm;
 pub mod fitness;
 pub mod fail_back;
 pub mod hold;
+mod moment;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::change::Change;
+use super::moment::{JOURNALLED, moment};
 use super::receipt::{Origin, Receipt};
 use super::trail::Trail;
 use super::{Refusal, State, Switch};
@@ -74,6 +75,7 @@ impl Switch {
             ..Record::default()
         };
         let entry = self.journal.write(record).await.map_err(closed)??;
+        moment(JOURNALLED).await;
 
         let swapped = {
             let mut state = self.state();

@@ -4,6 +4,7 @@
 //! back on the trail or just after a start, is it made ready first.
 
 use super::activate::closed;
+use super::moment::{SWAPPED, moment};
 use super::receipt::{Origin, Receipt};
 use super::trail::Trail;
 use super::{Refusal, Swapped, Switch};
@@ -80,6 +81,7 @@ impl Switch {
     }
 
     async fn follow(&self, kind: Kind, origin: &Origin, swapped: Swapped, written: Written) -> Receipt {
+        moment(SWAPPED).await;
         let timing = self.settle(&swapped).await;
         let not_listening = self.reconcile_listeners();
         self.keep_watch(None);

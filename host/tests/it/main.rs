@@ -23,6 +23,7 @@ mod header_rules;
 mod health;
 mod http1;
 mod journal;
+mod kills;
 mod leaving;
 mod limits;
 mod members;

@@ -187,7 +187,12 @@ impl App {
 
         // Before anything serves, to say so. Where we take over, the other process answers meanwhile.
         let (readiness, is_ready) = watch::channel(Readiness::Starting);
-        let api = Api { switch: switch.clone(), readiness: is_ready, token: store.token()?.into() };
+        let api = Api {
+            switch: switch.clone(),
+            readiness: is_ready,
+            token: store.token()?.into(),
+            admin_token: store.admin_token()?.into(),
+        };
         let (mut taking, control, door) = match taken {
             Some(Taken { taking, control, door }) => {
                 (Some(taking), control::Sockets::taken(config.control_listen, control)?, door)
@@ -245,6 +250,7 @@ impl App {
         let tasks = vec![
             tokio::spawn(fail_back::watch(switch.clone(), fallen, config.fail_back)),
             tokio::spawn(async move { tended.keep_tended().await }),
+            tokio::spawn(switch.clone().keep_confirmed()),
             tokio::spawn(async move { listening.keep_listening().await }),
             tokio::spawn(keep_journal(switch.clone())),
             tokio::spawn(certificates.clone().keep_fresh()),
@@ -369,7 +375,7 @@ struct Taken<'a> {
 async fn serve_instead(switch: &Switch, taking: &mut Taking, drain: Duration) -> Result<(), StartError> {
     block_in_place(|| taking.ready())?;
     switch.listen();
-    switch.fence().await;
+    switch.barrier().await;
     if let Err(error) = block_in_place(|| taking.serving()) {
         // Some may have come in already.
         let _ = tokio::time::timeout(drain, switch.dismiss()).await;
@@ -418,13 +424,9 @@ async fn first(
     file: &mut ConfigFile,
     config: &Config,
 ) -> Result<(), Refusal> {
-    let origin = Origin {
-        door: Door::File,
-        who: "configuration file".into(),
-        why: format!("first start with {}", config.file.display()),
-        // Somebody has to begin: members may come after their proxy.
-        force: true,
-    };
+    let why = format!("first start with {}", config.file.display());
+    // Somebody has to begin: members may come after their proxy.
+    let origin = Origin { force: true, ..Origin::through(Door::File, "configuration file", why) };
     let mut builds = folder.admit_all().await;
     loop {
         let mut seen: Vec<Seen> = builds.iter().map(|(name, digest)| folder::seen(name, *digest)).collect();

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::Place;
 use super::client::encoded;
+use super::terms::Terms;
 use super::text::print_receipt;
 use crate::control::views::ActivateRequest;
 
@@ -16,18 +17,15 @@ use crate::control::views::ActivateRequest;
 pub(super) struct Activate {
     /// Its number, such as `r37`
     release: String,
-    /// Why, for the history
-    #[arg(long)]
-    why: Option<String>,
-    /// Do it even if no member of a pool is fit
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    terms: Terms,
 }
 
 impl Activate {
     pub(super) fn run(self, place: &Place) -> anyhow::Result<()> {
         let path = format!("/v1/releases/{}/activate", encoded(&self.release));
-        let body = place.client().post(&path, &ActivateRequest { why: self.why, force: self.force })?;
+        let client = if self.terms.why.over_fence { place.client().with_admin_token() } else { place.client() };
+        let body = client.post(&path, &ActivateRequest { terms: self.terms.into() })?;
         print_receipt(&body, place.json)
     }
 }

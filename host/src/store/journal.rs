@@ -68,12 +68,20 @@ pub enum Kind {
     Forward,
     /// A change was refused; what serves did not change.
     Refuse,
+    /// A release became a point of no return.
+    Fence,
+    /// It is none any more.
+    Unfence,
+    /// Somebody confirmed a release.
+    Confirm,
+    /// A digest was let out of quarantine.
+    Unquarantine,
     /// A policy failed on a request; an earlier rung of the ladder answered.
     Fall,
 }
 
 /// Through which door a change came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Door {
     /// The configuration file.

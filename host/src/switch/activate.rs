@@ -1,14 +1,20 @@
 //! Forward: a change becomes a release, is staged, warmed, journalled, and only then swapped in.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::change::Change;
 use super::receipt::{Origin, Receipt};
+use super::standing::{Mark, Standing, Unconfirmed, builds};
+use super::step::Step;
 use super::trail::Trail;
 use super::{Refusal, State, Switch};
 use crate::causes::with_causes;
+use crate::config::reload::last_seen;
+use crate::digest::Digest;
 use crate::policy::compile::Compiled;
-use crate::store::journal::{Kind, Record, Seen};
+use crate::spec::Spec;
+use crate::store::journal::{Door, Kind, Record, Seen};
 
 impl Switch {
     /// Makes a change current. Answers when every worker has switched. `seen` is what a door read; it is remembered only
@@ -36,12 +42,34 @@ impl Switch {
     }
 
     async fn try_activate(&self, change: Change, origin: &Origin, seen: Vec<Seen>) -> Result<Receipt, Refusal> {
-        let (generation, number, standing) = {
+        let number = self.take_number();
+        let receipt = self.activate_as(number, change, origin, seen).await;
+        if receipt.as_ref().map_or(true, |receipt| !receipt.changed) {
+            self.give_back(number);
+        }
+        receipt
+    }
+
+    async fn activate_as(
+        &self,
+        number: u64,
+        change: Change,
+        origin: &Origin,
+        seen: Vec<Seen>,
+    ) -> Result<Receipt, Refusal> {
+        let (generation, standing) = {
             let state = self.state();
-            (state.generation, state.next_number, state.standing.clone())
+            (state.generation, state.standing.clone())
         };
         let current = self.current.get();
+        if let Change::Kept(release, _) = &change {
+            check_kept(&standing, *release, origin)?;
+        }
+        if origin.confirm_within.is_some() && current.number == 0 {
+            return Err(Step::back().on(&standing.trail).expect_err("there is nothing before the first"));
+        }
         let spec = Arc::new(change.apply((*current.spec).clone())?);
+        check_quarantine(&standing, &current.spec, &spec, origin)?;
         if *spec == *current.spec {
             self.journal.write(Record { seen, ..Record::default() }).await.map_err(closed)??;
             return Ok(Receipt::unchanged(origin, &current));
@@ -60,7 +88,9 @@ impl Switch {
         prepared?;
         // On the disk before it serves: what was acknowledged is there after a crash.
         let trail = if current.number == 0 { Trail::starting_at(number) } else { standing.trail.then(number) };
-        let standing = standing.on(trail.clone());
+        let text = seen.iter().find(|seen| seen.door == Door::File).and_then(|seen| last_seen(&seen.content));
+        let brings = Brings { number, spec: spec.clone(), text: text.map(|(text, _)| text), origin: origin.clone() };
+        let standing = brings.to(&standing, trail.clone());
         let entry = origin.entry(Kind::Activate, Some(current.number), Some(number), origin.why.clone());
         let release_of_record = Some((number, (*spec).clone()));
         let record = Record { entry: Some(entry), release: release_of_record, standing: Some(standing.clone()), seen };
@@ -68,13 +98,12 @@ impl Switch {
 
         let swapped = {
             let mut state = self.state();
-            state.next_number = number + 1;
             if state.generation != generation {
                 // Somebody went back in the meantime, and that is newer than what this change was made from.
                 self.rewrite(&state);
                 return Err(Refusal::Overtaken(state.standing.trail.current()));
             }
-            state.standing = state.standing.on(trail);
+            state.standing = brings.to(&state.standing, trail);
             if state.standing != standing {
                 // Something else of it was changed in the meantime, and the journal says otherwise by now.
                 self.rewrite(&state);
@@ -83,6 +112,7 @@ impl Switch {
             self.swap(&mut state, release)
         };
         self.listen();
+        self.unconfirmed.notify_one();
         // The workers are asked first: with thousands of pools, the other takes longer than they do.
         let (timing, ()) = tokio::join!(self.settle(&swapped), async { self.keep_watch(None) });
         // Once more: a step that ended meanwhile may have closed what this release listens on.
@@ -103,6 +133,53 @@ impl Switch {
         if let Some(entry) = receipt.id {
             self.journal.attach(entry, serde_json::to_string(receipt).expect("a receipt is plain data"));
         }
+    }
+}
+
+/// What a new release adds to where the host stands.
+struct Brings {
+    number: u64,
+    spec: Arc<Spec>,
+    /// The configuration file's text, where it came with one.
+    text: Option<Digest>,
+    origin: Origin,
+}
+
+impl Brings {
+    fn to(&self, standing: &Standing, trail: Trail) -> Standing {
+        let Self { number, spec, text, origin } = self;
+        let mut standing = standing.on(trail);
+        standing.texts.extend(text.map(|text| (*number, text)));
+        if let Some(why) = &origin.fence {
+            standing.fences.insert(*number, Mark::by(&Origin { why: why.clone(), ..origin.clone() }));
+        }
+        if let Some(within) = origin.confirm_within {
+            standing.unconfirmed.push(Unconfirmed::from_now(*number, within));
+        }
+        if origin.door == Door::Api {
+            standing.let_out(*number, spec);
+        }
+        standing
+    }
+}
+
+/// What was gone back from comes back only through the API.
+fn check_quarantine(standing: &Standing, current: &Spec, new: &Spec, origin: &Origin) -> Result<(), Refusal> {
+    if origin.door == Door::Api {
+        return Ok(());
+    }
+    let serves: BTreeSet<Digest> = builds(current).map(|(_, digest)| digest).collect();
+    let mut brought = builds(new).map(|(_, digest)| digest).filter(|digest| !serves.contains(digest));
+    brought.find_map(|digest| standing.refused(digest)).map_or(Ok(()), Err)
+}
+
+/// A kept release from before a point of no return is as far away as by `back`.
+fn check_kept(standing: &Standing, release: u64, origin: &Origin) -> Result<(), Refusal> {
+    let steps = &standing.trail.steps()[..=standing.trail.position()];
+    let fences = steps.iter().rev().filter_map(|step| Some((*step, standing.fences.get(step)?)));
+    match fences.into_iter().find(|(fence, _)| release < *fence) {
+        Some((fence, mark)) if !origin.over_fence => Err(Refusal::Fence { release: fence, why: mark.why.clone() }),
+        _ => Ok(()),
     }
 }
 

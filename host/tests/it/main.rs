@@ -35,6 +35,7 @@ mod retries;
 mod breakers;
 mod queues;
 mod balancing;
+mod steps;
 mod sticky;
 mod timeouts;
 mod mirroring;

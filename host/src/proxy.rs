@@ -15,6 +15,7 @@ pub mod h2;
 pub mod exchange;
 pub mod forward;
 pub mod record;
+pub mod outcomes;
 pub mod trace_context;
 pub mod answered_here;
 pub mod head;

@@ -17,6 +17,7 @@ use crate::proxy::keeper::{NEWS_MAX, News};
 use crate::proxy::listener::Listener;
 use crate::proxy::member::Members;
 use crate::proxy::mirror::Mirror;
+use crate::proxy::outcomes::Outcomes;
 use crate::proxy::per_worker::PerWorker;
 use crate::proxy::pool::Pool;
 use crate::proxy::pools::Pools;
@@ -177,6 +178,8 @@ impl Release {
             let mirror = vip.mirror.as_ref();
             let mirror = mirror.map(|mirror| Mirror::new(pools[mirror.pool.as_str()].clone(), mirror, *workers));
             let fallback = vip.fallback.as_ref().map(|pool| pools[pool.as_str()].clone());
+            let destinations = decider.pools().chain(&fallback).map(|pool| pool.name.clone());
+            let outcomes = Outcomes::new(*workers, destinations).into();
             let runs = Arc::new(Vip {
                 name: name.as_str().into(),
                 decider,
@@ -188,6 +191,7 @@ impl Release {
                 timeouts: vip.timeouts.clone(),
                 mirror,
                 counts: ground.counts.vip(name),
+                outcomes,
             });
             for id in vip.listen.iter().filter_map(|listener| ids.get(listener.as_str())) {
                 router.add(id, &runs, vip)?;

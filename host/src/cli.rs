@@ -104,6 +104,8 @@ enum Command {
     Fence(say::Fence),
     /// Make a point of no return a release like any other (needs the admin token)
     Unfence(say::Unfence),
+    /// List what was gone back from, and comes in again by a person only
+    Quarantine(say::Quarantine),
     /// Let in what was gone back from, through whatever door it comes
     Unquarantine(say::Unquarantine),
     /// Compile the policy on standard input (what `run` starts as a limited child process)
@@ -135,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Confirm(confirm) => confirm.run(&place),
         Command::Fence(fence) => fence.run(&place),
         Command::Unfence(unfence) => unfence.run(&place),
+        Command::Quarantine(quarantine) => quarantine.run(&place),
         Command::Unquarantine(unquarantine) => unquarantine.run(&place),
     };
     match done {

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use self::change::ChangeError;
 use self::hold::Hold;
 use self::receipt::{Origin, Receipt};
-use self::standing::{Quarantined, Standing};
+use self::standing::{Builds, Quarantined, Standing};
 use self::trail::Trail;
 use crate::address::Address;
 use crate::digest::Digest;
@@ -83,6 +83,8 @@ struct State {
     standing: Standing,
     /// Releases that are ready: staged, and warm on every worker.
     ready: BTreeMap<u64, Arc<Release>>,
+    /// What the releases of the trail brought: known without the disk, however far one goes back.
+    builds: BTreeMap<u64, Builds>,
     next_number: u64,
     /// Rises with every swap, so that whoever prepared one sees whether another came first.
     generation: u64,
@@ -228,6 +230,7 @@ impl Switch {
         let state = State {
             standing: Standing::at(Trail::starting_at(0)),
             ready: BTreeMap::new(),
+            builds: recovered.builds.clone(),
             next_number: recovered.last_number + 1,
             generation: 0,
             compiled: HashMap::new(),
@@ -428,6 +431,10 @@ impl Switch {
     /// Makes `release` current. Under the state's lock, so that the journal sees switches in their order.
     fn swap(&self, state: &mut State, release: Arc<Release>) -> Swapped {
         state.generation += 1;
+        let State { builds, standing, .. } = state;
+        let its = standing::builds(&release.spec).map(|(name, digest)| (name.to_owned(), digest));
+        builds.insert(release.number, its.collect());
+        builds.retain(|release, _| standing.trail.position_of(*release).is_some());
         let at = Instant::now();
         let old = self.current.swap(release.clone());
         Swapped { old, new: release, at }

@@ -6,6 +6,7 @@ use super::Place;
 use super::client::{encoded, read};
 use super::text::print_json;
 use crate::control::views::SayRequest;
+use crate::control::views::way::QuarantineView;
 use crate::store::journal::Entry;
 
 #[derive(Args)]
@@ -34,8 +35,11 @@ pub(super) struct Unfence {
 }
 
 #[derive(Args)]
+pub(super) struct Quarantine {}
+
+#[derive(Args)]
 pub(super) struct Unquarantine {
-    /// The digest, or how it begins; `switchback status` shows those that matter
+    /// The digest, or how it begins; `switchback quarantine` lists them
     digest: String,
     /// Why, for the history
     #[arg(long)]
@@ -63,6 +67,29 @@ impl Unfence {
         let body = serde_json::to_vec(&SayRequest { why: self.why })?;
         let said = place.client().with_admin_token().delete(&path, body)?;
         print(&said, place, |entry| format!("{} is a release like any other", name(entry.to)))
+    }
+}
+
+impl Quarantine {
+    #[allow(clippy::unused_self, reason = "all commands are called alike")]
+    pub(super) fn run(self, place: &Place) -> anyhow::Result<()> {
+        let body = place.client().get("/v1/quarantine")?;
+        if place.json {
+            print_json(&body);
+            return Ok(());
+        }
+        for QuarantineView { digest, it } in read::<Vec<QuarantineView>>(&body)? {
+            let why = if it.mark.why.is_empty() { String::new() } else { format!(" ({})", it.mark.why) };
+            say!(
+                "{}  {}  r{} was gone back from by {} at {}{why}",
+                digest.short(),
+                it.name,
+                it.release,
+                it.mark.who,
+                it.mark.at
+            );
+        }
+        Ok(())
     }
 }
 

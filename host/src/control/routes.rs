@@ -17,7 +17,8 @@
 //! | `POST /v1/back`, `POST /v1/forward` | go back, go forward: `{"steps": 3}`, `{"to": "r37"}`, `{"vip": "shop"}` |
 //! | `POST /v1/confirm` | keep what would go back by itself |
 //! | `PUT /v1/releases/N/fence`, `DELETE ...` | make a release a point of no return; or one like any other |
-//! | `DELETE /v1/quarantine/DIGEST` | let in what was gone back from |
+//! | `GET /v1/quarantine` | what was gone back from, and comes in again by a person only |
+//! | `DELETE /v1/quarantine/DIGEST` | let it in |
 
 use axum::Json;
 use axum::Router;
@@ -35,6 +36,7 @@ use super::auth::{Caller, require_local_name, require_token};
 use super::error::ApiError;
 use super::metrics;
 use super::readiness::{ready, require_started};
+use super::views::way::QuarantineView;
 use super::views::{
     self, ActivateRequest, AssignRequest, History, MemberRequest, PoolView, ReleaseView, SayRequest, Status,
     StepRequest, Terms, VipView,
@@ -85,6 +87,7 @@ pub(super) fn all(api: Api) -> Router {
         .route("/v1/vips", get(vips))
         .route("/v1/pools", get(pools))
         .route("/v1/events", get(events))
+        .route("/v1/quarantine", get(quarantine))
         .route("/metrics", get(metrics))
         .merge(changing)
         .fallback(async || ApiError::NotFound("there is no such route".into()))
@@ -250,6 +253,10 @@ async fn unfence(State(api): State<Api>, Path(number): Path<String>, caller: Cal
 
 async fn confirm(State(api): State<Api>, caller: Caller, body: Bytes) -> Answer<Entry> {
     Ok(Json(api.switch.confirm(&caller.says(parse::<SayRequest>(&body)?.why))?))
+}
+
+async fn quarantine(State(api): State<Api>) -> Json<Vec<QuarantineView>> {
+    Json(views::way::quarantine(&api.switch))
 }
 
 async fn unquarantine(

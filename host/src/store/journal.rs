@@ -3,7 +3,7 @@
 //! One thread owns the SQLite file and writes in the order it is asked; nobody else waits for the disk unless they want
 //! to. Each record is one transaction with full sync: after `kill -9` a record is whole or not there.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::digest::Digest;
 use crate::spec::Spec;
-use crate::switch::standing::Standing;
+use crate::switch::standing::{Builds, Standing};
 
 /// Entries kept; older ones are dropped, some at a time.
 const ENTRIES_MAX: u64 = 10_000;
@@ -144,6 +144,8 @@ pub struct Record {
 pub struct Recovered {
     /// Where the host stood.
     pub standing: Option<Standing>,
+    /// The builds of the releases on its trail.
+    pub builds: BTreeMap<u64, Builds>,
     /// The highest release number ever given.
     pub last_number: u64,
     /// What the doors had read.
@@ -367,7 +369,31 @@ fn recover(connection: &Connection) -> Result<Recovered, JournalError> {
         // A door of another version is none of ours.
         seen.extend(from_word(&door).map(|door| Seen { door, name, content }));
     }
-    Ok(Recovered { standing, last_number, seen })
+    let builds = standing.as_ref().map_or_else(|| Ok(BTreeMap::new()), |standing| builds(connection, standing))?;
+    Ok(Recovered { standing, builds, last_number, seen })
+}
+
+/// What the releases of the trail brought. Their contents may be long, and nothing else of them is needed.
+fn builds(connection: &Connection, standing: &Standing) -> Result<BTreeMap<u64, Builds>, JournalError> {
+    #[derive(Deserialize)]
+    struct Policies {
+        policies: BTreeMap<String, Policy>,
+    }
+    #[derive(Deserialize)]
+    struct Policy {
+        digest: Option<Digest>,
+    }
+    let mut select = connection.prepare("SELECT spec FROM releases WHERE number = ?1")?;
+    let mut builds = BTreeMap::new();
+    for number in standing.trail.steps() {
+        let text: Option<String> = select.query_row([number], |row| row.get(0)).optional()?;
+        let Some(text) = text else { continue };
+        let Policies { policies } = from_json("a release", &text)?;
+        let plain = |name: String| crate::spec::one_vip::plain(&name).to_owned();
+        let its = policies.into_iter().filter_map(|(name, policy)| Some((plain(name), policy.digest?)));
+        builds.insert(*number, its.collect());
+    }
+    Ok(builds)
 }
 
 fn to_json(value: &impl Serialize) -> String {

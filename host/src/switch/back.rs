@@ -142,10 +142,9 @@ impl Switch {
             Some(passed) if !is_new => passed,
             _ => &[before.current()],
         };
-        let passed: Vec<_> = passed.iter().filter_map(|number| state.ready.get(number).cloned()).collect();
+        let from: Vec<_> = passed.iter().filter_map(|number| Some((*number, state.builds.get(number)?))).collect();
         let mut standing = state.standing.on(trail);
         if step.kind == Kind::Back {
-            let from: Vec<_> = passed.iter().map(|release| (release.number, &*release.spec)).collect();
             standing.quarantine(&from, &release.spec, !is_new, origin);
         }
         if origin.door == Door::Api {

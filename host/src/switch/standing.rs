@@ -131,10 +131,11 @@ impl Standing {
 
     /// Puts in quarantine what these releases have and `to` has not; their texts of the configuration file only where they
     /// are gone back from as a whole.
-    pub fn quarantine(&mut self, from: &[(u64, &Spec)], to: &Spec, whole: bool, origin: &Origin) {
+    pub fn quarantine(&mut self, from: &[(u64, &Builds)], to: &Spec, whole: bool, origin: &Origin) {
         let kept: BTreeSet<Digest> = builds(to).map(|(_, digest)| digest).collect();
-        for (release, spec) in from {
-            let gone = builds(spec).filter(|(_, digest)| !kept.contains(digest));
+        for (release, builds) in from {
+            let gone = builds.iter().map(|(name, digest)| (name.as_str(), *digest));
+            let gone = gone.filter(|(_, digest)| !kept.contains(digest));
             let text = self.texts.get(release).filter(|_| whole).map(|text| (CONFIG_FILE, *text));
             for (name, digest) in gone.chain(text) {
                 let mark = Mark::by(origin);
@@ -162,6 +163,9 @@ impl Standing {
         }
     }
 }
+
+/// Policies and their builds.
+pub type Builds = Vec<(String, Digest)>;
 
 /// A content's policies and their builds.
 pub fn builds(spec: &Spec) -> impl Iterator<Item = (&str, Digest)> {

@@ -24,6 +24,7 @@ mod http1;
 mod leaving;
 mod limits;
 mod members;
+mod model;
 mod metrics;
 mod listeners;
 mod policies;

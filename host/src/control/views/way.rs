@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::release::Release;
 use crate::store::journal::Door;
 use crate::switch::Switch;
-use crate::switch::standing::{Mark, Standing};
+use crate::switch::standing::{Mark, Quarantined, Standing};
 
 /// The way back, beyond its first step.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,6 +53,24 @@ pub struct DoorView {
     pub serves: Option<Digest>,
     /// Whether it was gone back from, and is kept out.
     pub quarantined: bool,
+}
+
+/// `GET /v1/quarantine`: one digest, the newest first.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct QuarantineView {
+    /// The digest.
+    pub digest: Digest,
+    /// What it is, and why it is kept out.
+    #[serde(flatten)]
+    pub it: Quarantined,
+}
+
+/// What is kept out.
+pub fn quarantine(switch: &Switch) -> Vec<QuarantineView> {
+    let all = switch.standing().quarantine.into_iter().map(|(digest, it)| QuarantineView { digest, it });
+    let mut all: Vec<_> = all.collect();
+    all.sort_by(|one, other| other.it.mark.at.cmp(&one.it.mark.at));
+    all
 }
 
 /// The way as it stands.

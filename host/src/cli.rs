@@ -29,6 +29,7 @@ mod push;
 mod switch;
 mod activate;
 mod step;
+mod trial;
 mod client;
 mod text;
 

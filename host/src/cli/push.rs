@@ -8,6 +8,7 @@ use clap::Args;
 use super::Place;
 use super::client::encoded;
 use super::text::print_receipt;
+use super::trial::Trial;
 
 /// Upload a policy and make it current
 ///
@@ -26,6 +27,8 @@ pub(super) struct Push {
     /// A file whose text the policy is configured with, instead of what it was told so far
     #[arg(long = "policy-config", value_name = "FILE")]
     policy_config: Option<PathBuf>,
+    #[command(flatten)]
+    trial: Trial,
     /// Why, for the history
     #[arg(long)]
     why: Option<String>,
@@ -42,6 +45,9 @@ impl Push {
             let text = String::from_utf8(read(path)?).with_context(|| format!("{} is not text", path.display()))?;
             query.push(format!("config={}", encoded(&text)));
         }
+        let (share, key) = self.trial.into_request();
+        query.extend(share.map(|share| format!("share={}", share.part())));
+        query.extend(key.map(|key| format!("key={}", encoded(&key))));
         if let Some(why) = &self.why {
             query.push(format!("why={}", encoded(why)));
         }

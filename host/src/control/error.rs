@@ -61,11 +61,14 @@ impl ApiError {
             Self::StrangeHost => (StatusCode::MISDIRECTED_REQUEST, "strange_host"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::NotFound(_) | Self::Refused(Refusal::NoSuchRelease(_)) => (StatusCode::NOT_FOUND, "not_found"),
-            Self::Refused(Refusal::NowhereToGo(_) | Refusal::Overtaken(_)) => (StatusCode::CONFLICT, "conflict"),
+            Self::Refused(Refusal::NowhereToGo(_) | Refusal::Overtaken(_) | Refusal::NothingBefore) => {
+                (StatusCode::CONFLICT, "conflict")
+            }
             Self::Starting | Self::Refused(Refusal::NotNow(_)) => (StatusCode::SERVICE_UNAVAILABLE, NOT_NOW),
             Self::Refused(Refusal::Policy { rejection, .. }) if rejection.is_ours() => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "host")
             }
+            Self::Refused(Refusal::CanaryUnderWay(..)) => (StatusCode::CONFLICT, "canary"),
             Self::Refused(Refusal::Sick { .. }) => (StatusCode::CONFLICT, "sick"),
             Self::Refused(Refusal::Policy { .. } | Refusal::Change(_) | Refusal::Listen(_)) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "refused")

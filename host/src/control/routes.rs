@@ -13,7 +13,7 @@
 //! | `PUT /v1/pools/POOL/members/MEMBER` | add a member, or change it: `{"weight": 2, "zone": "a", "drain": true}` |
 //! | `DELETE /v1/pools/POOL/members/MEMBER` | take a member out |
 //! | `PUT /v1/policies/NAME` | upload a policy; the body is its bytes, `?config=TEXT` what it is told |
-//! | `POST /v1/releases/N/activate` | make a release current |
+//! | `POST /v1/releases/N/activate` | make a release current, or try it out: `{"share": "5%", "key": "cookie:uid"}` |
 //! | `POST /v1/back`, `POST /v1/forward` | go back, go forward |
 
 use axum::Json;
@@ -41,9 +41,11 @@ use crate::policy::validate::POLICY_BYTES_MAX;
 use crate::proxy::events::Event;
 use crate::spec::member::{NotAMember, Whereabouts};
 use crate::spec::{DeciderSpec, Spec};
-use crate::switch::Refusal;
+use crate::switch::canary::{Trial, key_of_trial};
 use crate::switch::change::{Change, MemberEdit};
-use crate::switch::receipt::Receipt;
+use crate::switch::receipt::{Origin, Receipt};
+use crate::switch::share::Share;
+use crate::switch::{Refusal, Switch};
 
 /// Entries of the history that `status` shows.
 const RECENT: usize = 5;
@@ -163,7 +165,8 @@ fn whereabouts(text: &str) -> Result<Whereabouts, ApiError> {
 }
 
 async fn assign(State(api): State<Api>, Path(vip): Path<String>, headers: HeaderMap, body: Bytes) -> Answer<Receipt> {
-    let AssignRequest { pool, policy, why, force } = parse(&body)?;
+    let AssignRequest { pool, policy, share, key, why, force } = parse(&body)?;
+    let trial = trial(share, key.as_deref())?;
     let decider = match (pool, policy) {
         (Some(pool), None) => DeciderSpec::Pool(pool),
         (None, Some(policy)) => DeciderSpec::Policy(policy),
@@ -171,12 +174,31 @@ async fn assign(State(api): State<Api>, Path(vip): Path<String>, headers: Header
     };
     let change = Change::Assign { vip, decider };
     let origin = origin(&headers, why, force);
-    whole(async move { api.switch.activate(change, &origin, Vec::new()).await }).await
+    whole(async move { make(&api.switch, change, trial.as_ref(), &origin).await }).await
+}
+
+/// Makes a change current, or tries it out.
+async fn make(switch: &Switch, change: Change, trial: Option<&Trial>, origin: &Origin) -> Result<Receipt, Refusal> {
+    match trial {
+        Some(trial) => switch.try_out(change, trial, origin).await,
+        None => switch.activate(change, origin, Vec::new()).await,
+    }
+}
+
+fn trial(share: Option<Share>, key: Option<&str>) -> Result<Option<Trial>, ApiError> {
+    let key = key.map(key_of_trial).transpose().map_err(|error| ApiError::BadRequest(error.to_string()))?;
+    match share {
+        Some(share) => Ok(Some(Trial { share, key })),
+        None if key.is_some() => Err(ApiError::BadRequest("expected `share` beside `key`".into())),
+        None => Ok(None),
+    }
 }
 
 #[derive(Deserialize)]
 struct PolicyQuery {
     config: Option<String>,
+    share: Option<Share>,
+    key: Option<String>,
     why: Option<String>,
     #[serde(default)]
     force: bool,
@@ -191,8 +213,9 @@ async fn put_policy(
 ) -> Answer<Receipt> {
     let Query(query) = query.map_err(|error| ApiError::BadRequest(error.body_text()))?;
     let origin = origin(&headers, query.why, query.force);
+    let trial = trial(query.share, query.key.as_deref())?;
     let body = body.map_err(|_| Refusal::too_large(&name))?;
-    whole(async move { upload(&api.switch, name, body, query.config, &origin).await }).await
+    whole(async move { upload(&api.switch, name, body, query.config, trial.as_ref(), &origin).await }).await
 }
 
 async fn activate(
@@ -201,15 +224,20 @@ async fn activate(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer<Receipt> {
-    let ActivateRequest { why, force } = parse(&body)?;
+    let ActivateRequest { share, key, why, force } = parse(&body)?;
+    let trial = trial(share, key.as_deref())?;
     let number = parse_number(&number)?;
-    let content = content(&api, number).await?;
     let mut origin = origin(&headers, why, force);
+    if api.switch.canary().is_some_and(|canary| canary.release == number) {
+        let trial = trial.unwrap_or(Trial { share: Share::ALL, key: None });
+        return whole(async move { api.switch.step_canary(number, &trial, &origin).await }).await;
+    }
+    let content = content(&api, number).await?;
     if origin.why.is_empty() {
         origin.why = format!("content of r{number}");
     }
     let change = Change::Release(Box::new(content));
-    whole(async move { api.switch.activate(change, &origin, Vec::new()).await }).await
+    whole(async move { make(&api.switch, change, trial.as_ref(), &origin).await }).await
 }
 
 async fn back(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Answer<Receipt> {

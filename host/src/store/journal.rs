@@ -66,6 +66,8 @@ pub enum Kind {
     Back,
     /// The release after was made current again.
     Forward,
+    /// A release is tried out beside the current one, or has another share of it.
+    Canary,
     /// A change was refused; what serves did not change.
     Refuse,
     /// A policy failed on a request; an earlier rung of the ladder answered.
@@ -330,7 +332,7 @@ impl Writer {
 
     fn prune(&self, standing: &Standing) -> Result<Vec<Digest>, JournalError> {
         self.connection.execute("DELETE FROM entries WHERE id <= (SELECT MAX(id) FROM entries) - ?1", [ENTRIES_MAX])?;
-        let steps = standing.trail.steps().iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+        let steps = standing.releases().map(|number| number.to_string()).collect::<Vec<_>>().join(",");
         // Numbers, joined by us: there is nothing to escape.
         self.connection.execute(
             &format!("DELETE FROM releases WHERE number <= (SELECT MAX(number) FROM releases) - ?1 AND number NOT IN ({steps})"),

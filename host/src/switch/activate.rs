@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::canary::{Trial, leads_to};
 use super::change::Change;
 use super::receipt::{Origin, Receipt};
-use super::trail::Trail;
+use super::share::Share;
 use super::{Refusal, State, Switch};
 use crate::causes::with_causes;
 use crate::policy::compile::Compiled;
-use crate::store::journal::{Kind, Record, Seen};
+use crate::store::journal::{Record, Seen};
 
 impl Switch {
     /// Makes a change current. Answers when every worker has switched. `seen` is what a door read; it is remembered only
@@ -17,11 +18,31 @@ impl Switch {
     /// # Errors
     /// Why nothing changed. The refusal is journalled.
     pub async fn activate(&self, change: Change, origin: &Origin, seen: Vec<Seen>) -> Result<Receipt, Refusal> {
+        self.change(change, None, origin, seen).await
+    }
+
+    /// Has a change decide for a share of the keys, see [`canary`](super::canary); for all of them, it is made current.
+    ///
+    /// # Errors
+    /// As [`Switch::activate`].
+    pub async fn try_out(&self, change: Change, trial: &Trial, origin: &Origin) -> Result<Receipt, Refusal> {
+        self.change(change, Some(trial), origin, Vec::new()).await
+    }
+
+    async fn change(
+        &self,
+        change: Change,
+        trial: Option<&Trial>,
+        origin: &Origin,
+        seen: Vec<Seen>,
+    ) -> Result<Receipt, Refusal> {
         let _turn = self.turn.lock().await;
         self.may_change()?;
-        let receipt = self.try_activate(change, origin, seen).await;
+        let receipt = self.try_activate(change, trial, origin, seen).await;
         if let Err(refusal) = &receipt {
-            self.refuse(origin, &with_causes(refusal));
+            if self.is_news(refusal, origin) {
+                self.refuse(origin, &with_causes(refusal));
+            }
             // It may have opened some before it was refused, and had members probed that nobody needs.
             self.close_unused_listeners();
             self.keep_watch(None);
@@ -35,10 +56,16 @@ impl Switch {
         self.state().compiled.insert(compiled.digest, compiled);
     }
 
-    async fn try_activate(&self, change: Change, origin: &Origin, seen: Vec<Seen>) -> Result<Receipt, Refusal> {
-        let (generation, number, standing) = {
+    async fn try_activate(
+        &self,
+        change: Change,
+        trial: Option<&Trial>,
+        origin: &Origin,
+        seen: Vec<Seen>,
+    ) -> Result<Receipt, Refusal> {
+        let (generation, number) = {
             let state = self.state();
-            (state.generation, state.next_number, state.standing.clone())
+            (state.generation, state.next_number)
         };
         let current = self.current.get();
         let spec = Arc::new(change.apply((*current.spec).clone())?);
@@ -46,6 +73,12 @@ impl Switch {
             self.journal.write(Record { seen, ..Record::default() }).await.map_err(closed)??;
             return Ok(Receipt::unchanged(origin, &current));
         }
+        if let (Some(canary), Some(trial)) = (self.may_change_to(&spec, trial)?, trial) {
+            return self.step_to(canary, trial, origin).await;
+        }
+        let trial = trial.filter(|trial| trial.share < Share::ALL);
+        let (standing, kind, told) = leads_to(&self.standing(), number, trial, origin);
+        let origin = &told;
 
         let policies = self.stage(&spec, Some(&current.spec)).await?;
         let release = self.make(number, spec.clone(), policies, current.policies.clone()).await?;
@@ -59,9 +92,7 @@ impl Switch {
         }
         prepared?;
         // On the disk before it serves: what was acknowledged is there after a crash.
-        let trail = if current.number == 0 { Trail::starting_at(number) } else { standing.trail.then(number) };
-        let standing = standing.on(trail.clone());
-        let entry = origin.entry(Kind::Activate, Some(current.number), Some(number), origin.why.clone());
+        let entry = origin.entry(kind, Some(current.number), Some(number), origin.why.clone());
         let release_of_record = Some((number, (*spec).clone()));
         let record = Record { entry: Some(entry), release: release_of_record, standing: Some(standing.clone()), seen };
         let entry = self.journal.write(record).await.map_err(closed)??;
@@ -74,27 +105,31 @@ impl Switch {
                 self.rewrite(&state);
                 return Err(Refusal::Overtaken(state.standing.trail.current()));
             }
-            state.standing = state.standing.on(trail);
+            (state.standing, ..) = leads_to(&state.standing, number, trial, origin);
             if state.standing != standing {
                 // Something else of it was changed in the meantime, and the journal says otherwise by now.
                 self.rewrite(&state);
             }
             state.ready.insert(number, release.clone());
-            self.swap(&mut state, release)
+            if trial.is_some() { self.swap_beside(&mut state, release) } else { self.swap(&mut state, release) }
         };
         self.listen();
         // The workers are asked first: with thousands of pools, the other takes longer than they do.
         let (timing, ()) = tokio::join!(self.settle(&swapped), async { self.keep_watch(None) });
         // Once more: a step that ended meanwhile may have closed what this release listens on.
         self.reconcile_listeners();
-        let receipt = swapped.receipt(Kind::Activate, origin, timing, Some(entry));
+        let receipt = swapped.receipt(kind, origin, timing, Some(entry));
         self.attach(&receipt);
-        tracing::info!(release = number, digest = %swapped.new.digest.short(), from = current.number, "release activated");
+        let (digest, from) = (swapped.new.digest.short(), current.number);
+        match trial {
+            None => tracing::info!(release = number, digest, from, "release activated"),
+            Some(_) => tracing::info!(release = number, digest, beside = from, why = origin.why, "release tried out"),
+        }
         Ok(receipt)
     }
 
     /// Has the journal say where the host stands. Told under the state's lock, it has the last word right.
-    fn rewrite(&self, state: &State) {
+    pub(super) fn rewrite(&self, state: &State) {
         let standing = Some(state.standing.clone());
         drop(self.journal.write_after(Record { standing, ..Record::default() }));
     }

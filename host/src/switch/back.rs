@@ -4,6 +4,7 @@
 //! back on the trail or just after a start, is it made ready first.
 
 use super::activate::closed;
+use super::canary::Written;
 use super::receipt::{Origin, Receipt};
 use super::trail::Trail;
 use super::{Refusal, Swapped, Switch};
@@ -43,6 +44,9 @@ impl Switch {
                 let mut state = self.state();
                 state.hold.may_step()?;
                 let current = state.standing.trail.current();
+                if let Some(ended) = self.end_canary(&mut state, kind, origin, expected)? {
+                    break ended;
+                }
                 if expected.is_some_and(|expected| expected != current) {
                     return Err(Refusal::Overtaken(current));
                 }
@@ -67,13 +71,7 @@ impl Switch {
         Ok(receipt)
     }
 
-    async fn follow(
-        &self,
-        kind: Kind,
-        origin: &Origin,
-        swapped: Swapped,
-        written: tokio::sync::oneshot::Receiver<Result<u64, crate::store::journal::JournalError>>,
-    ) -> Receipt {
+    pub(super) async fn follow(&self, kind: Kind, origin: &Origin, swapped: Swapped, written: Written) -> Receipt {
         let timing = self.settle(&swapped).await;
         self.reconcile_listeners();
         self.keep_watch(None);
@@ -85,13 +83,12 @@ impl Switch {
         }
         let receipt = swapped.receipt(kind, origin, timing, written.ok());
         self.attach(&receipt);
-        tracing::info!(
-            release = receipt.to.number,
-            from = receipt.from.number,
-            why = origin.why,
-            "went {}",
-            word(kind)
-        );
+        let (release, from) = (receipt.to.number, receipt.from.number);
+        match kind {
+            Kind::Back | Kind::Forward => tracing::info!(release, from, why = origin.why, "went {}", word(kind)),
+            Kind::Canary => tracing::info!(release, current = from, why = origin.why, "canary has another share"),
+            _ => tracing::info!(release, from, why = origin.why, "canary is current"),
+        }
         receipt
     }
 }

@@ -33,6 +33,7 @@ mod http2;
 mod requests;
 mod retries;
 mod breakers;
+mod canary;
 mod queues;
 mod balancing;
 mod sticky;

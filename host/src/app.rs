@@ -29,7 +29,8 @@ use crate::proxy::leaving::LAST_REQUEST;
 use crate::proxy::sticky::StickyKey;
 use crate::proxy::tls::certificates::Certificates;
 use crate::proxy::worker::{Handle, Shared, Worker};
-use crate::release::{Current, Ground, Release};
+use crate::release::{Ground, Release};
+use crate::serving::Current;
 use crate::spec::Spec;
 use crate::store::journal::{Door, Journal, JournalError, Seen};
 use crate::store::{Store, StoreError};
@@ -163,6 +164,7 @@ impl App {
         let (mut ground, news) = Ground::new(config.workers, requests_max, config.zone.as_deref(), sticky_key);
         // A host that waited for idle clients until the limit would look as if it had left requests.
         ground.last_request = LAST_REQUEST.min(config.drain / 2);
+        ground.release_header_from.clone_from(&config.release_header_from);
         let ground = Arc::new(ground);
 
         let (teller, told, reopen) = tellers(&config, ground.counts.telling.clone()).await?;
@@ -223,7 +225,7 @@ impl App {
             .map_err(|error| StoreError::Io(error, config.policy_folder.clone()))?;
         let mut folder = PolicyFolder::new(config.policy_folder.clone(), switch.clone(), doors.folder);
         let mut file = ConfigFile::new(config.clone(), switch.clone(), doors.file);
-        if switch.current.pin().number == 0 {
+        if switch.current.pin().release.number == 0 {
             // The first start: the file and the folder together make the first release, as neither can be served alone.
             first(&switch, &mut folder, &mut file, &config).await.map_err(StartError::First)?;
         }
@@ -278,7 +280,8 @@ impl App {
     /// The IP address and port a vip is reached at, at the first of its listeners.
     pub fn address(&self, vip: &str) -> Option<SocketAddr> {
         let id = {
-            let release = self.switch.current.pin();
+            let serving = self.switch.current.pin();
+            let release = &serving.release;
             let name = release.spec.vips.get(vip)?.listen.first()?;
             release.spec.listener(name)?.id(name)
         };

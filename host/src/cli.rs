@@ -31,6 +31,7 @@ mod switch;
 mod terms;
 mod activate;
 mod step;
+mod trial;
 mod client;
 mod text;
 

@@ -3,6 +3,7 @@
 
 pub mod listener;
 pub mod pool;
+pub mod key;
 pub mod member;
 pub mod check;
 pub mod vip;

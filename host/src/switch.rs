@@ -11,6 +11,8 @@ pub mod activate;
 pub mod back;
 pub mod step;
 pub mod acts;
+pub mod share;
+pub mod canary;
 pub mod warm;
 pub mod fitness;
 pub mod fail_back;
@@ -25,7 +27,8 @@ use tokio::time::Instant;
 use self::change::ChangeError;
 use self::hold::Hold;
 use self::receipt::{Origin, Receipt};
-use self::standing::{Builds, Quarantined, Standing};
+use self::share::Share;
+use self::standing::{Known, Quarantined, Standing};
 use self::trail::Trail;
 use crate::address::Address;
 use crate::digest::Digest;
@@ -36,7 +39,8 @@ use crate::proxy::inherited::{Inherited, Passed};
 use crate::proxy::keeper;
 use crate::proxy::listeners::Listeners;
 use crate::proxy::worker::{Handle, Order};
-use crate::release::{Current, Ground, Release};
+use crate::release::{Ground, Release};
+use crate::serving::Current;
 use crate::store::Store;
 use crate::store::journal::{Door, Entry, Journal, JournalError, Kind, Record, Recovered};
 
@@ -83,14 +87,16 @@ struct State {
     standing: Standing,
     /// Releases that are ready: staged, and warm on every worker.
     ready: BTreeMap<u64, Arc<Release>>,
-    /// What the releases of the trail brought: known without the disk, however far one goes back.
-    builds: BTreeMap<u64, Builds>,
+    /// What the releases of the trail are: known without the disk, however far one goes back.
+    known: BTreeMap<u64, Known>,
     next_number: u64,
     /// Rises with every swap, so that whoever prepared one sees whether another came first.
     generation: u64,
     /// Native code of the builds that are in use, by digest.
     compiled: HashMap<Digest, Compiled>,
     hold: Hold,
+    /// What was turned away for a canary that is under way, and said so: the canary, and the doors with their reasons.
+    turned_away: (u64, Vec<(Door, String)>),
 }
 
 impl State {
@@ -187,6 +193,12 @@ pub enum Refusal {
     /// Somebody went back while this change was being prepared.
     #[error("overtaken: r{0} became current while this change was being prepared; look, and try again")]
     Overtaken(u64),
+    /// One thing is tried at a time.
+    #[error("r{0} is a canary at {1}: step it up, or go back first")]
+    CanaryUnderWay(u64, Share),
+    /// A share of what?
+    #[error("there is no release yet that could decide for the rest")]
+    NothingBefore,
     /// Requests would go to members that cannot serve them.
     #[error("no member of pool `{pool}` is fit ({reason}); hint: force it if it is wanted all the same")]
     Sick {
@@ -207,7 +219,7 @@ impl Refusal {
     /// Whether the same change may go well later, as it is.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Journal(_) | Self::NotNow(_) => true,
+            Self::Journal(_) | Self::NotNow(_) | Self::CanaryUnderWay(..) => true,
             Self::Policy { rejection, .. } => rejection.is_ours(),
             _ => false,
         }
@@ -230,11 +242,12 @@ impl Switch {
         let state = State {
             standing: Standing::at(Trail::starting_at(0)),
             ready: BTreeMap::new(),
-            builds: recovered.builds.clone(),
+            known: recovered.known.clone(),
             next_number: recovered.last_number + 1,
             generation: 0,
             compiled: HashMap::new(),
             hold: Hold::default(),
+            turned_away: (0, Vec::new()),
         };
         Self {
             current,
@@ -283,6 +296,11 @@ impl Switch {
         self.make_ready(number).await?;
         let release = self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))?;
         self.open_listeners(&release)?;
+        if let Some(canary) = self.canary() {
+            self.make_ready(canary.release).await?;
+            let canary = self.ready_release(canary.release).ok_or(Refusal::NoSuchRelease(canary.release))?;
+            self.open_listeners(&canary)?;
+        }
         // Whatever becomes of it: it serves there.
         let origin = Origin { force: true, ..Origin::host("") };
         self.prepare(&release, &origin).await?;
@@ -304,6 +322,7 @@ impl Switch {
             let mut state = self.state();
             state.standing = state.standing.on(before);
         };
+        self.resume_canary().await;
         let release = self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))?;
         self.open_listeners(&release)?;
         // Whatever becomes of it: what served before the start serves after it.
@@ -373,7 +392,7 @@ impl Switch {
     /// Records that a change was refused.
     pub fn refuse(&self, origin: &Origin, why: &str) {
         tracing::warn!(door = ?origin.door, who = origin.who, "refused: {why}");
-        let entry = origin.entry(Kind::Refuse, Some(self.current.pin().number), None, why.to_owned());
+        let entry = origin.entry(Kind::Refuse, Some(self.current.pin().release.number), None, why.to_owned());
         drop(self.journal.write_after(Record { entry: Some(entry), ..Record::default() }));
     }
 
@@ -428,24 +447,13 @@ impl Switch {
         answered
     }
 
-    /// Makes `release` current. Under the state's lock, so that the journal sees switches in their order.
-    fn swap(&self, state: &mut State, release: Arc<Release>) -> Swapped {
-        state.generation += 1;
-        let State { builds, standing, .. } = state;
-        let its = standing::builds(&release.spec).map(|(name, digest)| (name.to_owned(), digest));
-        builds.insert(release.number, its.collect());
-        builds.retain(|release, _| standing.trail.position_of(*release).is_some());
-        let at = Instant::now();
-        let old = self.current.swap(release.clone());
-        Swapped { old, new: release, at }
-    }
-
     /// Follows a swap to its end: when has every worker switched, and what is left of the old release.
     async fn settle(&self, swapped: &Swapped) -> receipt::Timing {
         let passed = self.tell_workers(Order::Barrier).await;
         let switched = passed.into_iter().fold(swapped.at, Instant::max);
         let flights = &swapped.old.flights;
         let last = flights.last_decided_nanos().saturating_sub(crate::time::since_start(swapped.at));
+        let last = if swapped.old_goes_on { 0 } else { last };
         receipt::Timing {
             switched_in_micros: micros(switched - swapped.at),
             last_old_decision_micros: last.div_ceil(1000),
@@ -456,8 +464,10 @@ impl Switch {
     /// Brings sockets in line with the current release: opens what is missing, closes what it does not name. What
     /// cannot be had now is tried again, see [`Switch::keep_listening`].
     fn reconcile_listeners(&self) {
-        if let Err(refusal) = self.open_listeners(&self.current.get()) {
-            tracing::error!(%refusal, "a listener of the current release is not available");
+        for release in self.current.serving().releases() {
+            if let Err(refusal) = self.open_listeners(release) {
+                tracing::error!(release = release.number, %refusal, "a listener of what serves is not available");
+            }
         }
         self.listen();
         self.close_unused_listeners();
@@ -478,7 +488,7 @@ impl Switch {
     fn close_unused_listeners(&self) {
         let mut listeners = self.listeners();
         // Under the lock: what another switch opens is of a release that is current by then.
-        for id in listeners.unused(&self.current.get()) {
+        for id in listeners.unused(&self.current.serving()) {
             self.workers().iter().for_each(|worker| worker.order(Order::StopListening(id.clone())));
         }
     }
@@ -493,7 +503,7 @@ impl Switch {
     /// Has the workers accept connections wherever the current release listens.
     pub fn listen(&self) {
         let mut listeners = self.listeners();
-        for (listener, sockets) in listeners.take_waiting(&self.current.get()) {
+        for (listener, sockets) in listeners.take_waiting(&self.current.serving()) {
             for (worker, sockets) in self.workers().iter().zip(sockets) {
                 sockets.into_iter().for_each(|socket| worker.order(Order::Listen(listener.clone(), socket)));
             }
@@ -511,6 +521,8 @@ struct Swapped {
     old: Arc<Release>,
     new: Arc<Release>,
     at: Instant,
+    /// Whether the old one decides as before, beside the new one.
+    old_goes_on: bool,
 }
 
 impl Swapped {

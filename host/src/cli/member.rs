@@ -6,7 +6,7 @@ use super::Place;
 use super::client::encoded;
 use super::terms::Why;
 use super::text::print_receipt;
-use crate::control::views::{ActivateRequest, MemberRequest};
+use crate::control::views::{self, MemberRequest};
 
 /// Add, change, drain or remove a member of a pool
 ///
@@ -76,7 +76,7 @@ impl Member {
             Command::Undrain { which } => (which, MemberRequest { drain: Some(false), ..usual }),
             Command::Weight { which, weight } => (which, MemberRequest { weight: Some(weight), ..usual }),
             Command::Remove { which } => {
-                let body = serde_json::to_vec(&ActivateRequest { terms: which.why.clone().into() })?;
+                let body = serde_json::to_vec(&views::Terms::from(which.why.clone()))?;
                 return print_receipt(&place.client().delete(&which.path(), body)?, place.json);
             }
         };

@@ -9,6 +9,7 @@ use super::Place;
 use super::client::encoded;
 use super::terms::Terms;
 use super::text::print_receipt;
+use super::trial::Trial;
 use crate::control::views;
 
 /// Upload a policy and make it current
@@ -29,6 +30,8 @@ pub(super) struct Push {
     #[arg(long = "policy-config", value_name = "FILE")]
     policy_config: Option<PathBuf>,
     #[command(flatten)]
+    trial: Trial,
+    #[command(flatten)]
     terms: Terms,
 }
 
@@ -43,6 +46,9 @@ impl Push {
             let text = String::from_utf8(read(path)?).with_context(|| format!("{} is not text", path.display()))?;
             query.push(format!("config={}", encoded(&text)));
         }
+        let (share, key) = self.trial.into_request();
+        query.extend(share.map(|share| format!("share={}", share.part())));
+        query.extend(key.map(|key| format!("key={}", encoded(&key))));
         let views::Terms { why, force, confirm_within, fence, .. } = self.terms.into();
         let told = [("why", why), ("confirm_within", confirm_within), ("fence", fence)];
         query.extend(told.into_iter().filter_map(|(key, text)| Some(format!("{key}={}", encoded(&text?)))));

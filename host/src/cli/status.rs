@@ -6,6 +6,7 @@ use super::Place;
 use super::client::read;
 use super::text::{decider, entry_line, print_json};
 use crate::control::views;
+use crate::control::views::canary::DecidedView;
 use crate::control::views::way::{DoorView, FenceView, UnconfirmedView, Way};
 use crate::store::journal::word;
 
@@ -33,6 +34,16 @@ impl Status {
             say!("          {line}");
         }
         say!("forward   {}", step(status.forward.as_ref()));
+        if let Some(canary) = &status.canary {
+            let digest = canary.name.digest.short();
+            say!(
+                "canary    r{} ({digest}) at {} by {}",
+                canary.name.number,
+                canary.share,
+                canary.key.replace(':', " ")
+            );
+            status.decided.iter().for_each(decided);
+        }
         for vip in &status.vips {
             let listen = if vip.bound.is_empty() {
                 vip.listen.join(", ")
@@ -104,4 +115,17 @@ fn step(step: Option<&views::Step>) -> String {
         Some(step) if step.ready => format!("ready -> r{}", step.number),
         Some(step) => format!("r{}, not ready yet", step.number),
     }
+}
+
+/// What came of a release's requests, beside the other's.
+fn decided(decided: &DecidedView) {
+    let DecidedView { release, requests, in_flight, answers, failed, falls, p50_micros, p99_micros } = decided;
+    let answers: Vec<_> = answers.iter().map(|(status, count)| format!("{count} {status}")).collect();
+    let answers = if answers.is_empty() { "no answers".into() } else { answers.join(", ") };
+    let millis = |micros: &Option<u64>| micros.map_or("-".into(), |micros| format!("{:.1}", micros as f64 / 1000.0));
+    let (p50, p99) = (millis(p50_micros), millis(p99_micros));
+    say!(
+        "          r{release}: {requests} requests, {in_flight} in flight; {answers}; {failed} failed, {falls} falls; \
+         half within {p50} ms, 99 % within {p99} ms"
+    );
 }

@@ -7,6 +7,7 @@ use super::Place;
 use super::client::encoded;
 use super::terms::Terms;
 use super::text::print_receipt;
+use super::trial::Trial;
 use crate::control::views::AssignRequest;
 
 /// Assign a vip's pool: all its requests go there from now on, no policy involved
@@ -26,16 +27,19 @@ pub(super) struct Switch {
     #[arg(long)]
     policy: Option<String>,
     #[command(flatten)]
+    trial: Trial,
+    #[command(flatten)]
     terms: Terms,
 }
 
 impl Switch {
     pub(super) fn run(self, place: &Place) -> anyhow::Result<()> {
-        let Self { vip, pool, policy, terms } = self;
+        let Self { vip, pool, policy, trial, terms } = self;
         if vip.is_empty() {
             bail!("the vip's name is empty");
         }
-        let request = AssignRequest { pool, policy, terms: terms.into() };
+        let (share, key) = trial.into_request();
+        let request = AssignRequest { pool, policy, share, key, terms: terms.into() };
         let body = place.client().put(&format!("/v1/vips/{}", encoded(&vip)), serde_json::to_vec(&request)?)?;
         print_receipt(&body, place.json)
     }

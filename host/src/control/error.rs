@@ -74,6 +74,7 @@ impl ApiError {
                 | Refusal::AlreadySo { .. }
                 | Refusal::Ambiguous(_)
                 | Refusal::NothingToConfirm
+                | Refusal::NothingBefore
                 | Refusal::Overtaken(_),
             ) => (StatusCode::CONFLICT, "conflict"),
             Self::Refused(Refusal::Fence { .. }) => (StatusCode::CONFLICT, "fence"),
@@ -82,6 +83,7 @@ impl ApiError {
             Self::Refused(Refusal::Policy { rejection, .. }) if rejection.is_ours() => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "host")
             }
+            Self::Refused(Refusal::CanaryUnderWay(..)) => (StatusCode::CONFLICT, "canary"),
             Self::Refused(Refusal::Sick { .. }) => (StatusCode::CONFLICT, "sick"),
             Self::Refused(Refusal::Policy { .. } | Refusal::Change(_) | Refusal::Listen(_)) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "refused")

@@ -1,5 +1,7 @@
 //! Counts, in the text format that Prometheus reads (version 0.0.4).
 
+mod decided;
+
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,10 +16,12 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All counts as they stand.
 pub fn text(switch: &Switch) -> String {
-    let (release, counts) = (switch.current.get(), &switch.ground.counts);
+    let (serving, counts) = (switch.current.serving(), &switch.ground.counts);
+    let release = &serving.release;
     let mut page = Page(String::new());
     page.family("switchback_release", "gauge", "The number of the release that serves.");
     page.sample("switchback_release", &[], release.number);
+    decided::decided(&mut page, &serving);
     page.family("switchback_connections", "gauge", "Connections of clients.");
     page.sample("switchback_connections", &[], counts.connections());
     page.family("switchback_requests_in_flight", "gauge", "Requests that were let in and have not ended.");
@@ -41,8 +45,8 @@ pub fn text(switch: &Switch) -> String {
         }
     }
 
-    ended(&mut page, &release, counts);
-    tried(&mut page, &release);
+    ended(&mut page, release, counts);
+    tried(&mut page, release);
     page.family("switchback_decision_seconds", "histogram", "How long a policy took to decide.");
     for policy in release.policies.keys() {
         let took = counts.policy(policy).totals();
@@ -58,7 +62,7 @@ pub fn text(switch: &Switch) -> String {
     for pool in release.pools.values() {
         page.sample("switchback_pool_errors_total", &[("pool", &pool.name)], pool.counts.totals().errors);
     }
-    members(&mut page, &release);
+    members(&mut page, release);
     page.0
 }
 

@@ -13,7 +13,7 @@
 //! | `PUT /v1/pools/POOL/members/MEMBER` | add a member, or change it: `{"weight": 2, "zone": "a", "drain": true}` |
 //! | `DELETE /v1/pools/POOL/members/MEMBER` | take a member out |
 //! | `PUT /v1/policies/NAME` | upload a policy; the body is its bytes, `?config=TEXT` what it is told |
-//! | `POST /v1/releases/N/activate` | make a release current |
+//! | `POST /v1/releases/N/activate` | make a release current, or try it out: `{"share": "5%", "key": "cookie:uid"}` |
 //! | `POST /v1/back`, `POST /v1/forward` | go back, go forward: `{"steps": 3}`, `{"to": "r37"}`, `{"vip": "shop"}` |
 //! | `POST /v1/confirm` | keep what would go back by itself |
 //! | `PUT /v1/releases/N/fence`, `DELETE ...` | make a release a point of no return; or one like any other |
@@ -47,10 +47,12 @@ use crate::proxy::events::Event;
 use crate::spec::member::{NotAMember, Whereabouts};
 use crate::spec::{DeciderSpec, Spec};
 use crate::store::journal::{Entry, Kind};
-use crate::switch::Refusal;
+use crate::switch::canary::{Trial, key_of_trial};
 use crate::switch::change::{Change, MemberEdit};
-use crate::switch::receipt::Receipt;
+use crate::switch::receipt::{Origin, Receipt};
+use crate::switch::share::Share;
 use crate::switch::step::{Far, Step};
+use crate::switch::{Refusal, Switch};
 
 /// Entries of the history that `status` shows.
 const RECENT: usize = 5;
@@ -160,7 +162,7 @@ async fn delete_member(
     caller: Caller,
     body: Bytes,
 ) -> Answer<Receipt> {
-    let ActivateRequest { terms } = parse(&body)?;
+    let terms: Terms = parse(&body)?;
     let at = whereabouts(&member)?;
     let origin = caller.origin(or_why(terms, || format!("member {at} of pool {pool} is removed")))?;
     let change = Change::Member { pool, at, edit: MemberEdit::Remove };
@@ -172,7 +174,8 @@ fn whereabouts(text: &str) -> Result<Whereabouts, ApiError> {
 }
 
 async fn assign(State(api): State<Api>, Path(vip): Path<String>, caller: Caller, body: Bytes) -> Answer<Receipt> {
-    let AssignRequest { pool, policy, terms } = parse(&body)?;
+    let AssignRequest { pool, policy, share, key, terms } = parse(&body)?;
+    let trial = trial(share, key.as_deref(), &terms)?;
     let decider = match (pool, policy) {
         (Some(pool), None) => DeciderSpec::Pool(pool),
         (None, Some(policy)) => DeciderSpec::Policy(policy),
@@ -180,12 +183,35 @@ async fn assign(State(api): State<Api>, Path(vip): Path<String>, caller: Caller,
     };
     let change = Change::Assign { vip, decider };
     let origin = caller.origin(terms)?;
-    whole(async move { api.switch.activate(change, &origin, Vec::new()).await }).await
+    whole(async move { make(&api.switch, change, trial.as_ref(), &origin).await }).await
+}
+
+/// Makes a change current, or tries it out.
+async fn make(switch: &Switch, change: Change, trial: Option<&Trial>, origin: &Origin) -> Result<Receipt, Refusal> {
+    match trial {
+        Some(trial) => switch.try_out(change, trial, origin).await,
+        None => switch.activate(change, origin, Vec::new()).await,
+    }
+}
+
+fn trial(share: Option<Share>, key: Option<&str>, terms: &Terms) -> Result<Option<Trial>, ApiError> {
+    let key = key.map(key_of_trial).transpose().map_err(|error| ApiError::BadRequest(error.to_string()))?;
+    match share {
+        Some(share) if share < Share::ALL && (terms.confirm_within.is_some() || terms.fence.is_some()) => {
+            let text = "a share of the requests can be neither confirmed nor a point of no return: all of them can";
+            Err(ApiError::BadRequest(text.into()))
+        }
+        Some(share) => Ok(Some(Trial { share, key })),
+        None if key.is_some() => Err(ApiError::BadRequest("expected `share` beside `key`".into())),
+        None => Ok(None),
+    }
 }
 
 #[derive(Deserialize)]
 struct PolicyQuery {
     config: Option<String>,
+    share: Option<Share>,
+    key: Option<String>,
     why: Option<String>,
     #[serde(default)]
     force: bool,
@@ -203,19 +229,27 @@ async fn put_policy(
     body: Result<Bytes, BytesRejection>,
 ) -> Answer<Receipt> {
     let Query(query) = query.map_err(|error| ApiError::BadRequest(error.body_text()))?;
-    let PolicyQuery { config, why, force, over_fence, confirm_within, fence } = query;
-    let origin = caller.origin(Terms { why, force, over_fence, confirm_within, fence })?;
+    let PolicyQuery { config, why, force, over_fence, confirm_within, fence, share, key } = query;
+    let terms = Terms { why, force, over_fence, confirm_within, fence };
+    let trial = trial(share, key.as_deref(), &terms)?;
+    let origin = caller.origin(terms)?;
     let body = body.map_err(|_| Refusal::too_large(&name))?;
-    whole(async move { upload(&api.switch, name, body, config, &origin).await }).await
+    whole(async move { upload(&api.switch, name, body, config, trial.as_ref(), &origin).await }).await
 }
 
 async fn activate(State(api): State<Api>, Path(number): Path<String>, caller: Caller, body: Bytes) -> Answer<Receipt> {
-    let ActivateRequest { terms } = parse(&body)?;
+    let ActivateRequest { share, key, terms } = parse(&body)?;
+    let trial = trial(share, key.as_deref(), &terms)?;
     let number = parse_number(&number)?;
+    if api.switch.canary().is_some_and(|canary| canary.release == number) {
+        let origin = caller.origin(terms)?;
+        let trial = trial.unwrap_or(Trial { share: Share::ALL, key: None });
+        return whole(async move { api.switch.step_canary(number, &trial, &origin).await }).await;
+    }
     let content = content(&api, number).await?;
     let origin = caller.origin(or_why(terms, || format!("content of r{number}")))?;
     let change = Change::Kept(number, Box::new(content));
-    whole(async move { api.switch.activate(change, &origin, Vec::new()).await }).await
+    whole(async move { make(&api.switch, change, trial.as_ref(), &origin).await }).await
 }
 
 async fn back(State(api): State<Api>, caller: Caller, body: Bytes) -> Answer<Receipt> {

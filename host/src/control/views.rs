@@ -1,11 +1,12 @@
 //! What the API shows: the host as it stands, in plain data. Shared with the CLI, which reads it.
 
+pub mod canary;
 pub mod way;
 
 use serde::{Deserialize, Serialize};
 
+use self::canary::{CanaryView, DecidedView};
 use self::way::Way;
-
 use crate::address::Address;
 use crate::proxy::seat::{MemberState, Seat};
 use crate::release::Release;
@@ -13,6 +14,7 @@ use crate::spec::{DeciderSpec, Spec};
 use crate::store::journal::Entry;
 use crate::switch::Switch;
 use crate::switch::receipt::ReleaseName;
+use crate::switch::share::Share;
 use crate::telemetry::{PoolTotals, VipTotals};
 
 /// `GET /v1/status`
@@ -28,6 +30,12 @@ pub struct Status {
     pub forward: Option<Step>,
     /// How far `back` can go, and what else is to know of it.
     pub way: Way,
+    /// The release that is tried out beside the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryView>,
+    /// What came of the requests that each of the two decided.
+    #[serde(default)]
+    pub decided: Vec<DecidedView>,
     /// Requests in flight that the current release decided.
     pub in_flight: u32,
     /// Worker threads.
@@ -190,6 +198,10 @@ pub struct StepRequest {
 /// `POST /v1/releases/N/activate`: an optional body.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct ActivateRequest {
+    /// The share of the keys that it is to decide for, such as `"5%"` or `0.05`; none is all of them.
+    pub share: Option<Share>,
+    /// What tells clients apart: `cookie:NAME`, `header:NAME` or `client`.
+    pub key: Option<String>,
     /// On what terms.
     #[serde(flatten)]
     pub terms: Terms,
@@ -209,6 +221,10 @@ pub struct AssignRequest {
     pub pool: Option<String>,
     /// Or the policy that is to decide.
     pub policy: Option<String>,
+    /// As with [`ActivateRequest`].
+    pub share: Option<Share>,
+    /// As with [`ActivateRequest`].
+    pub key: Option<String>,
     /// On what terms.
     #[serde(flatten)]
     pub terms: Terms,
@@ -230,21 +246,24 @@ pub struct MemberRequest {
 
 /// The host as it stands, but for the history.
 pub fn status(switch: &Switch, recent: Vec<Entry>) -> Status {
-    let current = switch.current.get();
+    let serving = switch.current.serving();
+    let current = &serving.release;
     let trail = switch.trail();
     let ready = switch.ready();
     let step = |number: Option<u64>| number.map(|number| Step { number, ready: ready.contains(&number) });
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
-        current: (&*current).into(),
+        current: (&**current).into(),
+        canary: CanaryView::of(&serving),
+        decided: DecidedView::all(&serving),
         back: step(trail.behind()),
         forward: step(trail.ahead()),
         way: way::way(switch, &current),
         in_flight: current.flights.in_flight(),
         workers: switch.ground.workers,
-        vips: vips(switch, &current),
-        pools: pools(&current),
-        policies: policies(&current),
+        vips: vips(switch, current),
+        pools: pools(current),
+        policies: policies(current),
         recent,
     }
 }

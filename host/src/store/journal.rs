@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::digest::Digest;
 use crate::spec::Spec;
-use crate::switch::standing::{Builds, Standing};
+use crate::switch::standing::{Known, Standing};
 
 /// Entries kept; older ones are dropped, some at a time.
 const ENTRIES_MAX: u64 = 10_000;
@@ -66,6 +66,8 @@ pub enum Kind {
     Back,
     /// The release after was made current again.
     Forward,
+    /// A release is tried out beside the current one, or has another share of it.
+    Canary,
     /// A change was refused; what serves did not change.
     Refuse,
     /// A release became a point of no return.
@@ -144,8 +146,8 @@ pub struct Record {
 pub struct Recovered {
     /// Where the host stood.
     pub standing: Option<Standing>,
-    /// The builds of the releases on its trail.
-    pub builds: BTreeMap<u64, Builds>,
+    /// What the releases on its trail are.
+    pub known: BTreeMap<u64, Known>,
     /// The highest release number ever given.
     pub last_number: u64,
     /// What the doors had read.
@@ -340,7 +342,7 @@ impl Writer {
 
     fn prune(&self, standing: &Standing) -> Result<Vec<Digest>, JournalError> {
         self.connection.execute("DELETE FROM entries WHERE id <= (SELECT MAX(id) FROM entries) - ?1", [ENTRIES_MAX])?;
-        let steps = standing.trail.steps().iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+        let steps = standing.releases().map(|number| number.to_string()).collect::<Vec<_>>().join(",");
         // Numbers, joined by us: there is nothing to escape.
         self.connection.execute(
             &format!("DELETE FROM releases WHERE number <= (SELECT MAX(number) FROM releases) - ?1 AND number NOT IN ({steps})"),
@@ -369,12 +371,12 @@ fn recover(connection: &Connection) -> Result<Recovered, JournalError> {
         // A door of another version is none of ours.
         seen.extend(from_word(&door).map(|door| Seen { door, name, content }));
     }
-    let builds = standing.as_ref().map_or_else(|| Ok(BTreeMap::new()), |standing| builds(connection, standing))?;
-    Ok(Recovered { standing, builds, last_number, seen })
+    let known = standing.as_ref().map_or_else(|| Ok(BTreeMap::new()), |standing| known(connection, standing))?;
+    Ok(Recovered { standing, known, last_number, seen })
 }
 
-/// What the releases of the trail brought. Their contents may be long, and nothing else of them is needed.
-fn builds(connection: &Connection, standing: &Standing) -> Result<BTreeMap<u64, Builds>, JournalError> {
+/// What the releases of the trail are. Their contents may be long, and little of them is needed.
+fn known(connection: &Connection, standing: &Standing) -> Result<BTreeMap<u64, Known>, JournalError> {
     #[derive(Deserialize)]
     struct Policies {
         policies: BTreeMap<String, Policy>,
@@ -383,17 +385,19 @@ fn builds(connection: &Connection, standing: &Standing) -> Result<BTreeMap<u64, 
     struct Policy {
         digest: Option<Digest>,
     }
-    let mut select = connection.prepare("SELECT spec FROM releases WHERE number = ?1")?;
-    let mut builds = BTreeMap::new();
+    let mut select = connection.prepare("SELECT digest, spec FROM releases WHERE number = ?1")?;
+    let mut known = BTreeMap::new();
     for number in standing.trail.steps() {
-        let text: Option<String> = select.query_row([number], |row| row.get(0)).optional()?;
-        let Some(text) = text else { continue };
+        let row =
+            select.query_row([number], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).optional()?;
+        let Some((digest, text)) = row else { continue };
+        let Ok(digest) = digest.parse() else { continue };
         let Policies { policies } = from_json("a release", &text)?;
         let plain = |name: String| crate::spec::one_vip::plain(&name).to_owned();
         let its = policies.into_iter().filter_map(|(name, policy)| Some((plain(name), policy.digest?)));
-        builds.insert(*number, its.collect());
+        known.insert(*number, Known { digest, builds: its.collect() });
     }
-    Ok(builds)
+    Ok(known)
 }
 
 fn to_json(value: &impl Serialize) -> String {

@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::canary::{Trial, leads_to};
 use super::change::Change;
 use super::receipt::{Origin, Receipt};
-use super::standing::{Mark, Standing, Unconfirmed, builds};
+use super::share::Share;
+use super::standing::{Brings, Standing, builds};
 use super::step::Step;
-use super::trail::Trail;
 use super::{Refusal, State, Switch};
 use crate::causes::with_causes;
 use crate::config::reload::last_seen;
 use crate::digest::Digest;
 use crate::policy::compile::Compiled;
 use crate::spec::Spec;
-use crate::store::journal::{Door, Kind, Record, Seen};
+use crate::store::journal::{Door, Record, Seen};
 
 impl Switch {
     /// Makes a change current. Answers when every worker has switched. `seen` is what a door read; it is remembered only
@@ -23,11 +24,31 @@ impl Switch {
     /// # Errors
     /// Why nothing changed. The refusal is journalled.
     pub async fn activate(&self, change: Change, origin: &Origin, seen: Vec<Seen>) -> Result<Receipt, Refusal> {
+        self.change(change, None, origin, seen).await
+    }
+
+    /// Has a change decide for a share of the keys, see [`canary`](super::canary); for all of them, it is made current.
+    ///
+    /// # Errors
+    /// As [`Switch::activate`].
+    pub async fn try_out(&self, change: Change, trial: &Trial, origin: &Origin) -> Result<Receipt, Refusal> {
+        self.change(change, Some(trial), origin, Vec::new()).await
+    }
+
+    async fn change(
+        &self,
+        change: Change,
+        trial: Option<&Trial>,
+        origin: &Origin,
+        seen: Vec<Seen>,
+    ) -> Result<Receipt, Refusal> {
         let _turn = self.turn.lock().await;
         self.may_change()?;
-        let receipt = self.try_activate(change, origin, seen).await;
+        let receipt = self.try_activate(change, trial, origin, seen).await;
         if let Err(refusal) = &receipt {
-            self.refuse(origin, &with_causes(refusal));
+            if self.is_news(refusal, origin) {
+                self.refuse(origin, &with_causes(refusal));
+            }
             // It may have opened some before it was refused, and had members probed that nobody needs.
             self.close_unused_listeners();
             self.keep_watch(None);
@@ -41,10 +62,16 @@ impl Switch {
         self.state().compiled.insert(compiled.digest, compiled);
     }
 
-    async fn try_activate(&self, change: Change, origin: &Origin, seen: Vec<Seen>) -> Result<Receipt, Refusal> {
+    async fn try_activate(
+        &self,
+        change: Change,
+        trial: Option<&Trial>,
+        origin: &Origin,
+        seen: Vec<Seen>,
+    ) -> Result<Receipt, Refusal> {
         let number = self.take_number();
-        let receipt = self.activate_as(number, change, origin, seen).await;
-        if receipt.as_ref().map_or(true, |receipt| !receipt.changed) {
+        let receipt = self.activate_as(number, change, trial, origin, seen).await;
+        if receipt.as_ref().map_or(true, |receipt| !receipt.changed || receipt.to.number != number) {
             self.give_back(number);
         }
         receipt
@@ -54,6 +81,7 @@ impl Switch {
         &self,
         number: u64,
         change: Change,
+        trial: Option<&Trial>,
         origin: &Origin,
         seen: Vec<Seen>,
     ) -> Result<Receipt, Refusal> {
@@ -74,6 +102,14 @@ impl Switch {
             self.journal.write(Record { seen, ..Record::default() }).await.map_err(closed)??;
             return Ok(Receipt::unchanged(origin, &current));
         }
+        if let (Some(canary), Some(trial)) = (self.may_change_to(&spec, trial)?, trial) {
+            return self.step_to(canary, trial, origin).await;
+        }
+        let trial = trial.filter(|trial| trial.share < Share::ALL);
+        let text = seen.iter().find(|seen| seen.door == Door::File).and_then(|seen| last_seen(&seen.content));
+        let brings = Brings::new(number, spec.clone(), text.map(|(text, _)| text), origin);
+        let (standing, kind, told) = leads_to(&standing, trial, &brings, origin);
+        let origin = &told;
 
         let policies = self.stage(&spec, Some(&current.spec)).await?;
         let release = self.make(number, spec.clone(), policies, current.policies.clone()).await?;
@@ -87,11 +123,7 @@ impl Switch {
         }
         prepared?;
         // On the disk before it serves: what was acknowledged is there after a crash.
-        let trail = if current.number == 0 { Trail::starting_at(number) } else { standing.trail.then(number) };
-        let text = seen.iter().find(|seen| seen.door == Door::File).and_then(|seen| last_seen(&seen.content));
-        let brings = Brings { number, spec: spec.clone(), text: text.map(|(text, _)| text), origin: origin.clone() };
-        let standing = brings.to(&standing, trail.clone());
-        let entry = origin.entry(Kind::Activate, Some(current.number), Some(number), origin.why.clone());
+        let entry = origin.entry(kind, Some(current.number), Some(number), origin.why.clone());
         let release_of_record = Some((number, (*spec).clone()));
         let record = Record { entry: Some(entry), release: release_of_record, standing: Some(standing.clone()), seen };
         let entry = self.journal.write(record).await.map_err(closed)??;
@@ -103,13 +135,13 @@ impl Switch {
                 self.rewrite(&state);
                 return Err(Refusal::Overtaken(state.standing.trail.current()));
             }
-            state.standing = brings.to(&state.standing, trail);
+            (state.standing, ..) = leads_to(&state.standing, trial, &brings, origin);
             if state.standing != standing {
                 // Something else of it was changed in the meantime, and the journal says otherwise by now.
                 self.rewrite(&state);
             }
             state.ready.insert(number, release.clone());
-            self.swap(&mut state, release)
+            if trial.is_some() { self.swap_beside(&mut state, release) } else { self.swap(&mut state, release) }
         };
         self.listen();
         self.unconfirmed.notify_one();
@@ -117,14 +149,18 @@ impl Switch {
         let (timing, ()) = tokio::join!(self.settle(&swapped), async { self.keep_watch(None) });
         // Once more: a step that ended meanwhile may have closed what this release listens on.
         self.reconcile_listeners();
-        let receipt = swapped.receipt(Kind::Activate, origin, timing, Some(entry));
+        let receipt = swapped.receipt(kind, origin, timing, Some(entry));
         self.attach(&receipt);
-        tracing::info!(release = number, digest = %swapped.new.digest.short(), from = current.number, "release activated");
+        let (digest, from) = (swapped.new.digest.short(), current.number);
+        match trial {
+            None => tracing::info!(release = number, digest, from, "release activated"),
+            Some(_) => tracing::info!(release = number, digest, beside = from, why = origin.why, "release tried out"),
+        }
         Ok(receipt)
     }
 
     /// Has the journal say where the host stands. Told under the state's lock, it has the last word right.
-    fn rewrite(&self, state: &State) {
+    pub(super) fn rewrite(&self, state: &State) {
         let standing = Some(state.standing.clone());
         drop(self.journal.write_after(Record { standing, ..Record::default() }));
     }
@@ -133,33 +169,6 @@ impl Switch {
         if let Some(entry) = receipt.id {
             self.journal.attach(entry, serde_json::to_string(receipt).expect("a receipt is plain data"));
         }
-    }
-}
-
-/// What a new release adds to where the host stands.
-struct Brings {
-    number: u64,
-    spec: Arc<Spec>,
-    /// The configuration file's text, where it came with one.
-    text: Option<Digest>,
-    origin: Origin,
-}
-
-impl Brings {
-    fn to(&self, standing: &Standing, trail: Trail) -> Standing {
-        let Self { number, spec, text, origin } = self;
-        let mut standing = standing.on(trail);
-        standing.texts.extend(text.map(|text| (*number, text)));
-        if let Some(why) = &origin.fence {
-            standing.fences.insert(*number, Mark::by(&Origin { why: why.clone(), ..origin.clone() }));
-        }
-        if let Some(within) = origin.confirm_within {
-            standing.unconfirmed.push(Unconfirmed::from_now(*number, within));
-        }
-        if origin.door == Door::Api {
-            standing.let_out(*number, spec);
-        }
-        standing
     }
 }
 

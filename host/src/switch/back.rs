@@ -8,21 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::activate::closed;
+use super::canary::Written;
 use super::receipt::{Origin, Receipt};
 use super::step::{Far, Half, Step};
 use super::trail::Trail;
 use super::{Refusal, State, Swapped, Switch};
 use crate::release::Release;
-use crate::store::journal::{Door, JournalError, Kind, Record};
+use crate::store::journal::{Door, Kind, Record};
 
 /// How long the answer waits for the disk. After that the receipt says `durable: false`, and the journal catches up.
 const DISK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long one vip's step waits for a change that is under way. Then it goes ahead, and the change is overtaken.
 const TURN_PATIENCE: Duration = Duration::from_secs(1);
-
-/// What the journal will say of a record.
-type Written = tokio::sync::oneshot::Receiver<Result<u64, JournalError>>;
 
 impl Switch {
     /// Makes the release before the current one current again.
@@ -58,6 +56,9 @@ impl Switch {
                 let mut state = self.state();
                 state.hold.may_step()?;
                 let current = state.standing.trail.current();
+                if let Some(ended) = self.end_canary(&mut state, step, origin, expected)? {
+                    break ended;
+                }
                 if expected.is_some_and(|expected| expected != current) {
                     return Err(Refusal::Overtaken(current));
                 }
@@ -74,7 +75,7 @@ impl Switch {
             let _turn = self.turn.lock().await;
             self.make_ready(missing).await?;
         };
-        Ok(self.follow(step, origin, swapped, written).await)
+        Ok(self.follow(step.kind, origin, swapped, written).await)
     }
 
     /// A step of one vip. What serves after it may never have served before: it is a release of its own.
@@ -85,6 +86,9 @@ impl Switch {
             let (generation, trail) = {
                 let state = self.state();
                 state.hold.may_step()?;
+                if let Some(canary) = &state.standing.canary {
+                    return Err(canary.refusal());
+                }
                 (state.generation, state.standing.trail.clone())
             };
             let current = self.made_ready(trail.current()).await?;
@@ -124,7 +128,7 @@ impl Switch {
             state.ready.insert(number, release.clone());
             break self.take_step(&mut state, step, trail, release, &of_vip(origin, vip, source));
         };
-        Ok(self.follow(step, origin, swapped, written).await)
+        Ok(self.follow(step.kind, origin, swapped, written).await)
     }
 
     /// Swaps. Under the state's lock, so that the journal's order is the order of the swaps.
@@ -142,7 +146,7 @@ impl Switch {
             Some(passed) if !is_new => passed,
             _ => &[before.current()],
         };
-        let from: Vec<_> = passed.iter().filter_map(|number| Some((*number, state.builds.get(number)?))).collect();
+        let from: Vec<_> = passed.iter().filter_map(|number| Some((*number, state.known.get(number)?))).collect();
         let mut standing = state.standing.on(trail);
         if step.kind == Kind::Back {
             standing.quarantine(&from, &release.spec, !is_new, origin);
@@ -159,7 +163,7 @@ impl Switch {
         (swapped, written)
     }
 
-    async fn follow(&self, step: &Step, origin: &Origin, swapped: Swapped, written: Written) -> Receipt {
+    pub(super) async fn follow(&self, kind: Kind, origin: &Origin, swapped: Swapped, written: Written) -> Receipt {
         let timing = self.settle(&swapped).await;
         self.reconcile_listeners();
         self.keep_watch(None);
@@ -169,15 +173,15 @@ impl Switch {
         if let Err(refusal) = &written {
             tracing::error!(%refusal, "the switch is done but not on the disk yet");
         }
-        let receipt = swapped.receipt(step.kind, origin, timing, written.ok());
+        let receipt = swapped.receipt(kind, origin, timing, written.ok());
         self.attach(&receipt);
-        tracing::info!(
-            release = receipt.to.number,
-            from = receipt.from.number,
-            why = origin.why,
-            "went {}",
-            step.word()
-        );
+        let (release, from) = (receipt.to.number, receipt.from.number);
+        match kind {
+            Kind::Back => tracing::info!(release, from, why = origin.why, "went back"),
+            Kind::Forward => tracing::info!(release, from, why = origin.why, "went forward"),
+            Kind::Canary => tracing::info!(release, current = from, why = origin.why, "canary has another share"),
+            _ => tracing::info!(release, from, why = origin.why, "canary is current"),
+        }
         receipt
     }
 }

@@ -1,15 +1,19 @@
 //! Where the host stands: all of the switch that must survive a restart, but for the releases themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
+use super::canary::CanaryStanding;
 use super::receipt::Origin;
 use super::trail::Trail;
 use crate::digest::Digest;
+use crate::release::Release;
 use crate::spec::Spec;
+use crate::store::journal::Door;
 
 /// What a text of the configuration file is called.
 pub const CONFIG_FILE: &str = "switchback.toml";
@@ -35,6 +39,9 @@ pub struct Standing {
     /// Releases that are gone back from by themselves unless somebody confirms them, the oldest first.
     #[serde(default)]
     pub unconfirmed: Vec<Unconfirmed>,
+    /// The release that is tried out beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryStanding>,
 }
 
 /// What was gone back from: no door but the API brings it back.
@@ -101,20 +108,34 @@ impl Standing {
             texts: BTreeMap::new(),
             fences: BTreeMap::new(),
             unconfirmed: Vec::new(),
+            canary: None,
         }
     }
 
     /// The same, elsewhere on the way or on another way. What is known of releases that are not on it any more is let go;
-    /// what waits for its confirmation waits as long as it serves, or what came after it does.
+    /// what waits for its confirmation waits as long as it serves, or what came after it does. What was tried out beside the
+    /// release that was current is not beside another.
     #[must_use]
     pub fn on(&self, trail: Trail) -> Self {
-        let mut standing = Self { trail, ..self.clone() };
+        let mut standing = Self { trail, canary: None, ..self.clone() };
         let Self { trail, texts, fences, unconfirmed, .. } = &mut standing;
         let position = trail.position();
         texts.retain(|release, _| trail.position_of(*release).is_some());
         fences.retain(|release, _| trail.position_of(*release).is_some());
         unconfirmed.retain(|it| trail.position_of(it.release).is_some_and(|its| its <= position));
         standing
+    }
+
+    /// The releases that are kept ready: the current one, the canary, and those at most `steps` away on the trail.
+    pub fn reach(&self, steps: usize) -> Vec<u64> {
+        let mut reach = self.trail.reach(steps);
+        reach.splice(1..1, self.canary.as_ref().map(|canary| canary.release));
+        reach
+    }
+
+    /// The releases that it cannot do without.
+    pub fn releases(&self) -> impl Iterator<Item = u64> {
+        self.trail.steps().iter().copied().chain(self.canary.as_ref().map(|canary| canary.release))
     }
 
     /// The point of no return between the current release and the step at `position`, the nearest first.
@@ -131,10 +152,10 @@ impl Standing {
 
     /// Puts in quarantine what these releases have and `to` has not; their texts of the configuration file only where they
     /// are gone back from as a whole.
-    pub fn quarantine(&mut self, from: &[(u64, &Builds)], to: &Spec, whole: bool, origin: &Origin) {
+    pub fn quarantine(&mut self, from: &[(u64, &Known)], to: &Spec, whole: bool, origin: &Origin) {
         let kept: BTreeSet<Digest> = builds(to).map(|(_, digest)| digest).collect();
-        for (release, builds) in from {
-            let gone = builds.iter().map(|(name, digest)| (name.as_str(), *digest));
+        for (release, known) in from {
+            let gone = known.builds.iter().map(|(name, digest)| (name.as_str(), *digest));
             let gone = gone.filter(|(_, digest)| !kept.contains(digest));
             let text = self.texts.get(release).filter(|_| whole).map(|text| (CONFIG_FILE, *text));
             for (name, digest) in gone.chain(text) {
@@ -164,8 +185,51 @@ impl Standing {
     }
 }
 
-/// Policies and their builds.
-pub type Builds = Vec<(String, Digest)>;
+/// What a new release adds to where the host stands.
+pub(super) struct Brings {
+    pub(super) number: u64,
+    spec: Arc<Spec>,
+    /// The configuration file's text, where it came with one.
+    text: Option<Digest>,
+    fence: Option<Mark>,
+    unconfirmed: Option<Unconfirmed>,
+    door: Door,
+}
+
+impl Brings {
+    pub(super) fn new(number: u64, spec: Arc<Spec>, text: Option<Digest>, origin: &Origin) -> Self {
+        let fence = origin.fence.as_ref().map(|why| Mark::by(&Origin { why: why.clone(), ..origin.clone() }));
+        let unconfirmed = origin.confirm_within.map(|within| Unconfirmed::from_now(number, within));
+        Self { number, spec, text, fence, unconfirmed, door: origin.door }
+    }
+
+    /// Adds it, once the release is on the trail.
+    pub(super) fn add_to(&self, standing: &mut Standing) {
+        standing.texts.extend(self.text.map(|text| (self.number, text)));
+        standing.fences.extend(self.fence.clone().map(|fence| (self.number, fence)));
+        standing.unconfirmed.extend(self.unconfirmed.clone());
+        if self.door == Door::Api {
+            standing.let_out(self.number, &self.spec);
+        }
+    }
+}
+
+/// What is to know of a release that may be on the disk alone.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Names its content.
+    pub digest: Digest,
+    /// Its policies and their builds.
+    pub builds: Vec<(String, Digest)>,
+}
+
+impl Known {
+    /// What is known of a release that is here.
+    pub fn of(release: &Release) -> Self {
+        let builds = builds(&release.spec).map(|(name, digest)| (name.to_owned(), digest)).collect();
+        Self { digest: release.digest, builds }
+    }
+}
 
 /// A content's policies and their builds.
 pub fn builds(spec: &Spec) -> impl Iterator<Item = (&str, Digest)> {
@@ -175,6 +239,8 @@ pub fn builds(spec: &Spec) -> impl Iterator<Item = (&str, Digest)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::key::KeySpec;
+    use crate::switch::share::Share;
 
     fn mark(why: &str) -> Mark {
         Mark { who: "test".into(), why: why.into(), at: String::new() }
@@ -218,5 +284,22 @@ mod tests {
         let within = Duration::from_secs(60);
         let waits = |until_millis| Unconfirmed { release: 1, within, until_millis }.remaining();
         assert_eq!((waits(0), waits(u64::MAX)), (Duration::ZERO, within));
+    }
+
+    #[test]
+    fn a_canary_is_kept_and_is_left_behind_with_the_release_that_it_was_beside() {
+        let canary = CanaryStanding { release: 9, share: Share::NONE, key: KeySpec::ClientAddress };
+        let standing = Standing { canary: Some(canary), ..Standing::at(Trail::starting_at(1).then(2)) };
+        assert_eq!(standing.reach(1), [2, 9, 1]);
+        assert_eq!(standing.releases().collect::<Vec<_>>(), [1, 2, 9]);
+        assert_eq!(standing.on(standing.trail.then(9)).canary, None);
+        let text = serde_json::to_string(&standing).unwrap();
+        assert_eq!(serde_json::from_str::<Standing>(&text).unwrap(), standing);
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_read_over() {
+        let standing = serde_json::from_str::<Standing>(r#"{"steps":[1,2],"at":0,"else":3}"#).unwrap();
+        assert_eq!(standing, Standing::at(Trail::starting_at(1).then(2).back(1).unwrap()));
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::trail::Trail;
 use super::{Refusal, Switch};
+use crate::digest::Digest;
 use crate::release::Release;
 use crate::spec::Spec;
 use crate::spec::one_vip::Content;
@@ -127,10 +128,10 @@ impl Switch {
                 return Err(super::change::ChangeError::NoVips.into());
             }
             // One that lies on the way and is all that is wanted is gone to as it is.
-            let beyond = step.ahead(trail).skip(passed.len()).filter(|_| step.kind == Kind::Forward);
-            let beyond = beyond.filter_map(|(_, number)| self.ready_release(number));
-            if let Some(whole) = passed.iter().cloned().chain(beyond).find(|release| *release.spec == made) {
-                return Ok(Half::Whole(whole.number));
+            // Back, that is no further than to where the vip was so.
+            let seen = if step.kind == Kind::Forward { usize::MAX } else { passed.len() };
+            if let Some(whole) = self.of_content(made.digest(), step.ahead(trail).take(seen)) {
+                return Ok(Half::Whole(whole));
             }
             return Ok(Half::Made { content: Box::new(made), source: number, source_position: position });
         }
@@ -142,6 +143,13 @@ impl Switch {
             }
             _ => Err(step.too_far(there + wanted, there)),
         }
+    }
+
+    /// The first of these steps whose release has this content.
+    fn of_content(&self, digest: Digest, mut steps: impl Iterator<Item = (usize, u64)>) -> Option<u64> {
+        let state = self.state();
+        let has_it = |number: &u64| state.known.get(number).is_some_and(|known| known.digest == digest);
+        steps.find_map(|(_, number)| Some(number).filter(has_it))
     }
 
     /// A release of the trail, which is made ready where it is not.

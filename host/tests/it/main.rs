@@ -34,6 +34,7 @@ mod http2;
 mod requests;
 mod retries;
 mod breakers;
+mod canary;
 mod queues;
 mod balancing;
 mod steps;

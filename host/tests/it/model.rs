@@ -99,8 +99,8 @@ impl Model {
         let mut content = self.current();
         content[vip] = before;
         let is_it = |place: &&usize| self.releases[&self.trail[**place]] == content;
-        // Back, no further than to where the vip was so; forward, as far as anybody can see without the disk.
-        let near = |place: &&usize| if back { **place >= source } else { **place <= source || **place <= self.at + 8 };
+        // Back, no further than to where the vip was so.
+        let near = |place: &&usize| !back || **place >= source;
         if let Some(place) = way.iter().filter(near).find(is_it) {
             return self.go(Some(*place));
         }

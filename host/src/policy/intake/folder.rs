@@ -200,7 +200,7 @@ impl PolicyFolder {
 
     /// Somebody copied a build in again that was taken in before. Where another serves since, they will wonder.
     fn explain_if_not_serving(&self, name: &str, digest: Digest) {
-        let serves = self.switch.current.pin().spec.policies.get(name).and_then(|policy| policy.digest);
+        let serves = self.switch.current.pin().release.spec.policies.get(name).and_then(|policy| policy.digest);
         if serves != Some(digest) {
             let why = format!(
                 "policy `{name}` ({}) was taken in before and then left; `switchback forward`, `activate` or `push` brings \

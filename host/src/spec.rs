@@ -6,6 +6,7 @@ pub mod pool;
 pub mod member;
 pub mod check;
 pub mod vip;
+pub mod auto_back;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

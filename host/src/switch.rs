@@ -11,7 +11,9 @@ pub mod activate;
 pub mod back;
 pub mod warm;
 pub mod fitness;
+pub mod latch;
 pub mod fail_back;
+pub mod judge;
 pub mod hold;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -65,6 +67,8 @@ pub struct Switch {
     watching: Mutex<()>,
     /// Held while a change is made into a release. Never held by `back` and `forward` of releases that are ready.
     turn: tokio::sync::Mutex<()>,
+    /// What is to be judged.
+    pub docket: judge::Docket,
     /// Told after every switch: what is kept ready is to be looked after.
     switched: tokio::sync::Notify,
     /// Held for moments only: nothing is waited for, nothing is written.
@@ -176,6 +180,7 @@ impl Switch {
             listeners: Mutex::default(),
             watching: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
+            docket: judge::Docket::default(),
             switched: tokio::sync::Notify::new(),
             state: Mutex::new(state),
         }

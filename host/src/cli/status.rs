@@ -28,6 +28,12 @@ impl Status {
         );
         say!("back      {}", step(status.back.as_ref()));
         say!("forward   {}", step(status.forward.as_ref()));
+        if let Some(watching) = &status.auto_back.watching {
+            say!("watching  r{} against r{}, since {}", watching.release, watching.against, watching.since);
+        }
+        if let Some(latch) = &status.auto_back.latch {
+            say!("latched   left r{} at {}, waits for a person: {}", latch.release, latch.at, latch.why);
+        }
         for vip in &status.vips {
             let listen = if vip.bound.is_empty() {
                 vip.listen.join(", ")

@@ -60,7 +60,8 @@ impl Switch {
         prepared?;
         // On the disk before it serves: what was acknowledged is there after a crash.
         let trail = if current.number == 0 { Trail::starting_at(number) } else { standing.trail.then(number) };
-        let standing = standing.on(trail.clone());
+        let mut standing = standing.on(trail.clone());
+        standing.switched_by(origin);
         let entry = origin.entry(Kind::Activate, Some(current.number), Some(number), origin.why.clone());
         let release_of_record = Some((number, (*spec).clone()));
         let record = Record { entry: Some(entry), release: release_of_record, standing: Some(standing.clone()), seen };
@@ -75,12 +76,15 @@ impl Switch {
                 return Err(Refusal::Overtaken(state.standing.trail.current()));
             }
             state.standing = state.standing.on(trail);
+            state.standing.switched_by(origin);
             if state.standing != standing {
                 // Something else of it was changed in the meantime, and the journal says otherwise by now.
                 self.rewrite(&state);
             }
             state.ready.insert(number, release.clone());
-            self.swap(&mut state, release)
+            let swapped = self.swap(&mut state, release);
+            self.docket.put(&swapped, origin);
+            swapped
         };
         self.listen();
         // The workers are asked first: with thousands of pools, the other takes longer than they do.

@@ -51,6 +51,7 @@ impl Switch {
                     Some(release) => {
                         self.check_known(&release, origin)?;
                         state.standing = state.standing.on(trail);
+                        state.standing.switched_by(origin);
                         let swapped = self.swap(&mut state, release);
                         // Told under the lock: the journal's order is the order of the swaps.
                         let entry = Some(swapped.entry(kind, origin));

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::latch::Latch;
 use super::trail::Trail;
 
 /// Written whole with every record that changes it: one row of the journal says where the host stands.
@@ -10,17 +11,20 @@ pub struct Standing {
     /// The way it has gone, and which release is current.
     #[serde(flatten)]
     pub trail: Trail,
+    /// Whether it is up to people alone to switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latch: Option<Latch>,
 }
 
 impl Standing {
     /// At the first release of a trail.
     pub fn at(trail: Trail) -> Self {
-        Self { trail }
+        Self { trail, latch: None }
     }
 
     /// The same in everything but the way.
     #[must_use]
     pub fn on(&self, trail: Trail) -> Self {
-        Self { trail }
+        Self { trail, ..self.clone() }
     }
 }

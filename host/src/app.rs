@@ -36,6 +36,7 @@ use crate::store::journal::{Door, Journal, JournalError, Seen};
 use crate::store::{Store, StoreError};
 use crate::switch::change::{Change, Desired};
 use crate::switch::fail_back::{self, FALLS_WAITING_MAX};
+use crate::switch::judge;
 use crate::switch::receipt::Origin;
 use crate::switch::{Refusal, Switch};
 use crate::take_over::give::{Asker, Place};
@@ -251,6 +252,7 @@ impl App {
         let (tended, listening) = (switch.clone(), switch.clone());
         let tasks = vec![
             tokio::spawn(fail_back::watch(switch.clone(), fallen, config.fail_back)),
+            tokio::spawn(judge::watch(switch.clone(), config.auto_back.clone())),
             tokio::spawn(async move { tended.keep_tended().await }),
             tokio::spawn(switch.clone().keep_confirmed()),
             tokio::spawn(async move { listening.keep_listening().await }),

@@ -8,6 +8,7 @@ pub mod member;
 pub mod check;
 pub mod vip;
 pub mod one_vip;
+pub mod auto_back;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

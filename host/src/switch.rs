@@ -15,7 +15,9 @@ pub mod share;
 pub mod canary;
 pub mod warm;
 pub mod fitness;
+pub mod latch;
 pub mod fail_back;
+pub mod judge;
 pub mod hold;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -71,6 +73,8 @@ pub struct Switch {
     watching: Mutex<()>,
     /// Held while a change is made into a release. Never held by `back` and `forward` of releases that are ready.
     turn: tokio::sync::Mutex<()>,
+    /// What is to be judged.
+    pub docket: judge::Docket,
     /// Told after every switch: what is kept ready is to be looked after.
     switched: tokio::sync::Notify,
     /// Told when a release begins to wait for its confirmation.
@@ -260,6 +264,7 @@ impl Switch {
             listeners: Mutex::default(),
             watching: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
+            docket: judge::Docket::default(),
             switched: tokio::sync::Notify::new(),
             unconfirmed: tokio::sync::Notify::new(),
             shown: Mutex::default(),

@@ -34,6 +34,12 @@ impl Status {
             say!("          {line}");
         }
         say!("forward   {}", step(status.forward.as_ref()));
+        if let Some(watching) = &status.auto_back.watching {
+            say!("watching  r{} against r{}, since {}", watching.release, watching.against, watching.since);
+        }
+        if let Some(latch) = &status.auto_back.latch {
+            say!("latched   left r{} at {}, waits for a person: {}", latch.release, latch.at, latch.why);
+        }
         if let Some(canary) = &status.canary {
             let digest = canary.name.digest.short();
             say!(

@@ -1,10 +1,12 @@
 //! What the API shows: the host as it stands, in plain data. Shared with the CLI, which reads it.
 
+pub mod auto_back;
 pub mod canary;
 pub mod way;
 
 use serde::{Deserialize, Serialize};
 
+use self::auto_back::AutoBackView;
 use self::canary::{CanaryView, DecidedView};
 use self::way::Way;
 use crate::address::Address;
@@ -46,6 +48,9 @@ pub struct Status {
     pub pools: Vec<PoolView>,
     /// The policies.
     pub policies: Vec<PolicyView>,
+    /// What the host does by itself, and whether it may.
+    #[serde(default)]
+    pub auto_back: AutoBackView,
     /// The last entries of the history, newest first.
     pub recent: Vec<Entry>,
 }
@@ -264,6 +269,7 @@ pub fn status(switch: &Switch, recent: Vec<Entry>) -> Status {
         vips: vips(switch, current),
         pools: pools(current),
         policies: policies(current),
+        auto_back: auto_back::view(switch),
         recent,
     }
 }

@@ -141,7 +141,13 @@ impl Switch {
                 self.rewrite(&state);
             }
             state.ready.insert(number, release.clone());
-            if trial.is_some() { self.swap_beside(&mut state, release) } else { self.swap(&mut state, release) }
+            if trial.is_some() {
+                self.swap_beside(&mut state, release)
+            } else {
+                let swapped = self.swap(&mut state, release);
+                self.docket.put(&swapped, origin);
+                swapped
+            }
         };
         self.listen();
         self.unconfirmed.notify_one();

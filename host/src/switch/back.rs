@@ -154,6 +154,7 @@ impl Switch {
         if origin.door == Door::Api {
             standing.let_out(release.number, &release.spec);
         }
+        standing.switched_by(origin);
         state.standing = standing;
         let content = is_new.then(|| (release.number, (*release.spec).clone()));
         let swapped = self.swap(state, release);

@@ -117,7 +117,9 @@ impl Switch {
             self.check_known(&release, origin)?;
             state.standing = state.standing.on(state.standing.trail.then(number));
             Brings::new(number, release.spec.clone(), None, origin).add_to(&mut state.standing);
-            (Kind::Activate, origin.clone(), self.swap(&mut state, release))
+            let swapped = self.swap(&mut state, release);
+            self.docket.put(&swapped, origin);
+            (Kind::Activate, origin.clone(), swapped)
         } else {
             let canary = trial.of(number, Some(&canary));
             let origin = canary.told(origin);
@@ -153,6 +155,7 @@ impl Switch {
             state.standing.quarantine(&[(gone.release.number, &known)], &serving.release.spec, false, origin);
         }
         state.standing.canary = None;
+        state.standing.switched_by(origin);
         let old = serving.canary().map_or_else(|| serving.release.clone(), |canary| canary.release.clone());
         let swapped = Swapped { old, ..self.swap(state, serving.release.clone()) };
         let entry = Some(swapped.entry(step.kind, origin));

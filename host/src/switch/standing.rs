@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 use super::canary::CanaryStanding;
+use super::latch::Latch;
 use super::receipt::Origin;
 use super::trail::Trail;
 use crate::digest::Digest;
@@ -42,6 +43,9 @@ pub struct Standing {
     /// The release that is tried out beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryStanding>,
+    /// Whether it is up to people alone to switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latch: Option<Latch>,
 }
 
 /// What was gone back from: no door but the API brings it back.
@@ -109,6 +113,7 @@ impl Standing {
             fences: BTreeMap::new(),
             unconfirmed: Vec::new(),
             canary: None,
+            latch: None,
         }
     }
 
@@ -193,14 +198,14 @@ pub(super) struct Brings {
     text: Option<Digest>,
     fence: Option<Mark>,
     unconfirmed: Option<Unconfirmed>,
-    door: Door,
+    origin: Origin,
 }
 
 impl Brings {
     pub(super) fn new(number: u64, spec: Arc<Spec>, text: Option<Digest>, origin: &Origin) -> Self {
         let fence = origin.fence.as_ref().map(|why| Mark::by(&Origin { why: why.clone(), ..origin.clone() }));
         let unconfirmed = origin.confirm_within.map(|within| Unconfirmed::from_now(number, within));
-        Self { number, spec, text, fence, unconfirmed, door: origin.door }
+        Self { number, spec, text, fence, unconfirmed, origin: origin.clone() }
     }
 
     /// Adds it, once the release is on the trail.
@@ -208,9 +213,10 @@ impl Brings {
         standing.texts.extend(self.text.map(|text| (self.number, text)));
         standing.fences.extend(self.fence.clone().map(|fence| (self.number, fence)));
         standing.unconfirmed.extend(self.unconfirmed.clone());
-        if self.door == Door::Api {
+        if self.origin.door == Door::Api {
             standing.let_out(self.number, &self.spec);
         }
+        standing.switched_by(&self.origin);
     }
 }
 

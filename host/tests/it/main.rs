@@ -9,6 +9,7 @@ mod patients;
 mod nameserver;
 
 mod access_log;
+mod auto_back;
 mod command_line;
 mod config_file;
 mod control_api;

@@ -52,6 +52,8 @@ pub struct Api {
     pub token: Arc<str>,
     /// Changes with a key that are under way.
     pub calls: Arc<Calls>,
+    /// What is also asked for the few things that need the stronger role.
+    pub admin_token: Arc<str>,
 }
 
 /// The sockets that the API is reached at.

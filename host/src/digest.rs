@@ -20,6 +20,12 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// A key for hashes that are to differ from content to content.
+    pub fn hash_key(&self) -> [u64; 2] {
+        let half = |at: usize| self.0[at..].first_chunk().copied().map_or(0, u64::from_le_bytes);
+        [half(0), half(8)]
+    }
+
     /// The first twelve hex digits: enough for people to tell builds apart.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()

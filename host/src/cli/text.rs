@@ -42,6 +42,16 @@ pub(super) fn describe(receipt: &Receipt) -> String {
     let did = match action {
         Kind::Back => "back",
         Kind::Forward => "forward",
+        Kind::Canary => {
+            return format!(
+                "canary: r{} beside r{} ({}), {}\n  every worker switched in {} us",
+                to.number,
+                from.number,
+                to.digest.short(),
+                receipt.why,
+                timing.switched_in_micros,
+            );
+        }
         _ => "activated",
     };
     let id = receipt.id.map(|id| format!(", entry {id}")).unwrap_or_default();

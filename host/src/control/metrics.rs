@@ -1,11 +1,14 @@
 //! Counts, in the text format that Prometheus reads (version 0.0.4).
 
+mod decided;
+
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::release::Release;
 use crate::store::journal::Stand;
 use crate::switch::Switch;
+use crate::switch::judge::Sentence;
 use crate::telemetry::histogram::HistogramTotals;
 use crate::telemetry::told::{Came, Ended};
 use crate::telemetry::{Counts, Limit, STATUS_CLASSES, Telling, VipCounts};
@@ -15,10 +18,12 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All counts as they stand.
 pub fn text(switch: &Switch) -> String {
-    let (release, counts) = (switch.current.get(), &switch.ground.counts);
+    let (serving, counts) = (switch.current.serving(), &switch.ground.counts);
+    let release = &serving.release;
     let mut page = Page(String::new());
     page.family("switchback_release", "gauge", "The number of the release that serves.");
     page.sample("switchback_release", &[], release.number);
+    decided::decided(&mut page, &serving);
     page.family("switchback_connections", "gauge", "Connections of clients.");
     page.sample("switchback_connections", &[], counts.connections());
     page.family("switchback_requests_in_flight", "gauge", "Requests that were let in and have not ended.");
@@ -42,8 +47,9 @@ pub fn text(switch: &Switch) -> String {
         }
     }
 
-    ended(&mut page, &release, counts);
-    tried(&mut page, &release);
+    auto_back(&mut page, switch);
+    ended(&mut page, release, counts);
+    tried(&mut page, release);
     page.family("switchback_decision_seconds", "histogram", "How long a policy took to decide.");
     for policy in release.policies.keys() {
         let took = counts.policy(policy).totals();
@@ -60,8 +66,21 @@ pub fn text(switch: &Switch) -> String {
     for pool in release.pools.values() {
         page.sample("switchback_pool_errors_total", &[("pool", &pool.name)], pool.counts.totals().errors);
     }
-    members(&mut page, &release);
+    members(&mut page, release);
     page.0
+}
+
+/// What the host does by itself.
+fn auto_back(page: &mut Page, switch: &Switch) {
+    page.family("switchback_watching", "gauge", "1 while a release is watched after its activation.");
+    page.sample("switchback_watching", &[], u8::from(switch.docket.watching().is_some()));
+    page.family("switchback_latched", "gauge", "1 where the host went back by itself, until a person switches.");
+    page.sample("switchback_latched", &[], u8::from(switch.is_latched()));
+    page.family("switchback_verdicts_total", "counter", "Releases found worse than before, by what came of it.");
+    for sentence in Sentence::ALL {
+        let total = switch.docket.verdicts(sentence);
+        page.sample("switchback_verdicts_total", &[("sentence", sentence.name())], total);
+    }
 }
 
 /// How pools and their members stand.

@@ -17,7 +17,7 @@ use super::Api;
 use super::error::ApiError;
 use crate::digest::Digest;
 use crate::policy::validate::POLICY_BYTES_MAX;
-use crate::store::journal::{Call, KnownCall};
+use crate::store::journal::{Call, Kept, KnownCall};
 use crate::switch::Refusal;
 use crate::switch::receipt::Receipt;
 
@@ -155,9 +155,11 @@ async fn again(api: &Api, known: KnownCall, request: Digest) -> Result<Answer, A
         (Some(receipt), _) => Some(receipt),
         (None, Some(entry)) => {
             let kept = api.switch.journal.entry(entry).await?;
-            kept.and_then(|kept| match kept.receipt {
-                Some(receipt) => Some(receipt.to_string()),
-                None => serde_json::to_string(&Receipt::of_entry(&kept.entry)?).ok(),
+            kept.and_then(|Kept { entry, receipt, .. }| {
+                let switched = || serde_json::to_value(Receipt::of_entry(&entry)?).ok();
+                // What was only said is answered with its entry.
+                let said = || serde_json::to_value(&entry).ok();
+                Some(receipt.or_else(|| if entry.kind.switches() { switched() } else { said() })?.to_string())
             })
         }
         (None, None) => None,

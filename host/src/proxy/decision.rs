@@ -101,6 +101,7 @@ impl Worker {
         if matches!(fault, Fault::NoRoom) {
             return tracing::error!(policy = &*rung.policy.build.name, "{fault}");
         }
+        vip.outcomes.fell(self.id);
         let fall = Fall { release: release.number, vip: vip.name.clone(), policy: rung.policy.clone(), fault };
         let _ = self.falls.try_send(fall);
     }

@@ -16,6 +16,7 @@ use super::error::Error;
 use super::exchange::{Client, ExchangeId};
 use super::head::Head;
 use super::member::Member;
+use super::outcomes::Outcome;
 use super::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
 use super::vip::Vip;
 use super::worker::Worker;
@@ -29,6 +30,8 @@ pub struct Record<'a> {
     worker: &'a Worker,
     began: Instant,
     vip: RefCell<Option<Arc<VipCounts>>>,
+    /// Where it counts for or against a release.
+    outcome: RefCell<Option<Outcome>>,
     status: Cell<Option<StatusCode>>,
     /// What its answer says of it, if that is passed on whole.
     answer: Cell<Ended>,
@@ -50,6 +53,7 @@ impl<'a> Record<'a> {
             worker,
             began,
             vip: RefCell::default(),
+            outcome: RefCell::default(),
             status: Cell::default(),
             answer: Cell::new(Ended::Whole),
             received_bytes: Cell::default(),
@@ -67,6 +71,7 @@ impl<'a> Record<'a> {
             worker,
             began: Instant::now(),
             vip: RefCell::default(),
+            outcome: RefCell::default(),
             status: Cell::default(),
             answer: Cell::new(Ended::Whole),
             received_bytes: Cell::default(),
@@ -120,6 +125,7 @@ impl<'a> Record<'a> {
     /// It enters a vip of a release.
     pub fn enters(&self, vip: &Vip, release: u64) {
         *self.vip.borrow_mut() = Some(vip.counts.clone());
+        *self.outcome.borrow_mut() = Some(Outcome::begin(&vip.outcomes, self.worker.id, self.began));
         self.tell(|told| (told.vip, told.release) = (Some(vip.name.clone()), release));
     }
 
@@ -133,6 +139,9 @@ impl<'a> Record<'a> {
 
     /// It goes to a pool, for a reason if the policy gave one.
     pub fn goes_to(&self, pool: &Arc<str>, reason: Option<&str>) {
+        if let Some(outcome) = &*self.outcome.borrow() {
+            outcome.goes_to(pool);
+        }
         self.tell(|told| {
             told.pool = Some(pool.clone());
             told.reason = Text::of(reason.unwrap_or_default().as_bytes());
@@ -166,6 +175,9 @@ impl<'a> Record<'a> {
 
     /// The client is being answered with this.
     pub fn answers(&self, status: StatusCode) {
+        if let Some(outcome) = &*self.outcome.borrow() {
+            outcome.answers();
+        }
         self.status.set(Some(status));
     }
 
@@ -198,6 +210,9 @@ impl<'a> Record<'a> {
         let vip = self.vip.borrow();
         let counts = vip.as_deref().unwrap_or_else(|| worker.ground.counts.astray());
         counts.of(worker.id).ended(ended, status.get(), ended_at - self.began, received, sent);
+        if let Some(outcome) = self.outcome.take() {
+            outcome.finish(ended, status.get(), ended_at);
+        }
         if let Some(mut told) = self.told.take() {
             let now = Arc::get_mut(&mut told).expect("it is not told yet");
             (now.status, now.ended, now.ended_at) = (status.get(), ended, ended_at);

@@ -135,6 +135,7 @@ pub(super) fn without_port(authority: &str) -> &str {
 mod tests {
     use super::*;
     use crate::proxy::header_rules::HeaderRules;
+    use crate::proxy::outcomes::Outcomes;
     use crate::proxy::vip::Decider;
     use crate::spec::vip::VipTimeouts;
     use crate::spec::{DeciderSpec, VipLimits};
@@ -156,6 +157,7 @@ mod tests {
                 timeouts: VipTimeouts::default(),
                 mirror: None,
                 counts: Counts::new(1).vip(name),
+                outcomes: Outcomes::new(1, std::iter::empty()).into(),
             };
             let spec = VipSpec {
                 hosts: hosts.iter().map(|&host| host.into()).collect(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::header_rules::HeaderRules;
 use super::mirror::Mirror;
+use super::outcomes::Outcomes;
 use super::pool::Pool;
 use crate::policy::Policy;
 use crate::policy::wasm::instance::Loads;
@@ -33,6 +34,8 @@ pub struct Vip {
     pub mirror: Option<Mirror>,
     /// How its requests were decided.
     pub counts: Arc<VipCounts>,
+    /// What came of them under this release.
+    pub outcomes: Arc<Outcomes>,
 }
 
 /// What chooses the pool of a vip's requests.
@@ -48,6 +51,18 @@ pub enum Decider {
     },
     /// A policy that has not arrived yet: the fallback pool serves.
     Awaited,
+}
+
+impl Decider {
+    /// The pools that it may choose.
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        let (pool, rungs) = match self {
+            Self::Pool(pool) => (Some(pool), [None, None]),
+            Self::Policy { current, previous } => (None, [Some(current), previous.as_ref()]),
+            Self::Awaited => (None, [None, None]),
+        };
+        pool.into_iter().chain(rungs.into_iter().flatten().flat_map(|rung| rung.pools.0.iter().flatten()))
+    }
 }
 
 /// One step of the ladder: a policy, and the pools its decisions name.

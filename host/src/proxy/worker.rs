@@ -28,7 +28,8 @@ use super::vip::Rung;
 use super::warmth;
 use crate::policy::PolicyId;
 use crate::policy::wasm::{Inputs, Instance};
-use crate::release::{Current, Ground};
+use crate::release::Ground;
+use crate::serving::Current;
 use crate::switch::fail_back::Fall;
 use crate::telemetry::told::Teller;
 
@@ -39,7 +40,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 pub struct Worker {
     /// Its position among the workers: which slot is its own.
     pub id: usize,
-    /// The release that serves.
+    /// What serves.
     pub current: Arc<Current>,
     /// What it shares with the other workers, over all releases.
     pub ground: Arc<Ground>,
@@ -74,7 +75,7 @@ pub enum Order {
     /// Accept no more connections at the listener of this id.
     StopListening(Arc<str>),
     /// Say that all decisions that began before this order are made.
-    Fence(oneshot::Sender<Instant>),
+    Barrier(oneshot::Sender<Instant>),
 }
 
 /// What all workers share when they start.
@@ -180,7 +181,7 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
                 tokio::task::spawn_local(listener::accept(worker.clone(), socket, listener, stopped));
             }
             Some(Order::StopListening(id)) => drop(listeners.remove(&id)),
-            Some(Order::Fence(passed)) => {
+            Some(Order::Barrier(passed)) => {
                 let _ = passed.send(Instant::now());
             }
             None => break,

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::auto_back::AutoBackSpec;
+
 /// Where requests enter, and what decides for them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VipSpec {
@@ -37,6 +39,9 @@ pub struct VipSpec {
     /// The pool that gets copies of its requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<MirrorSpec>,
+    /// How it is watched after an activation.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub auto_back: AutoBackSpec,
 }
 
 /// How long members may take for a vip's requests; what is `None` is as the pool says.
@@ -166,6 +171,7 @@ impl VipSpec {
             limits: VipLimits::default(),
             timeouts: VipTimeouts::default(),
             mirror: None,
+            auto_back: AutoBackSpec::default(),
         }
     }
 
@@ -177,6 +183,14 @@ impl VipSpec {
         };
         let mirror = self.mirror.as_ref().map(|mirror| mirror.pool.as_str());
         decider.into_iter().chain(self.fallback.as_deref()).chain(mirror)
+    }
+
+    /// The policy that decides, where it is one that does.
+    pub fn policy(&self) -> Option<&str> {
+        match &self.decider {
+            DeciderSpec::Policy(policy) => Some(policy),
+            DeciderSpec::Pool(_) => None,
+        }
     }
 }
 

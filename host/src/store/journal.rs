@@ -16,6 +16,7 @@ mod known;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -32,7 +33,7 @@ pub use self::known::{Kept, KnownCall, Stand};
 use self::writer::{Write, Writer};
 use crate::digest::Digest;
 use crate::spec::Spec;
-use crate::switch::standing::Standing;
+use crate::switch::standing::{Known as KnownRelease, Standing};
 
 /// Why the journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -79,16 +80,33 @@ pub enum Kind {
     Back,
     /// The release after was made current again.
     Forward,
+    /// A release is tried out beside the current one, or has another share of it.
+    Canary,
     /// A change was refused; what serves did not change.
     Refuse,
+    /// A release became a point of no return.
+    Fence,
+    /// It is none any more.
+    Unfence,
+    /// Somebody confirmed a release.
+    Confirm,
+    /// A digest was let out of quarantine.
+    Unquarantine,
     /// A policy failed on a request; an earlier rung of the ladder answered.
     Fall,
     /// The journal itself was damaged, and set aside.
     Damage,
 }
 
+impl Kind {
+    /// Whether what serves is another after it.
+    pub fn switches(self) -> bool {
+        matches!(self, Self::Activate | Self::Back | Self::Forward | Self::Canary)
+    }
+}
+
 /// Through which door a change came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Door {
     /// The configuration file.
@@ -171,6 +189,8 @@ pub struct Record {
 pub struct Recovered {
     /// Where the host stood.
     pub standing: Option<Standing>,
+    /// What the releases on its trail are.
+    pub known: BTreeMap<u64, KnownRelease>,
     /// The highest release number ever given.
     pub last_number: u64,
     /// What the doors had read.

@@ -32,12 +32,33 @@ pub struct Origin {
     pub expects: Option<Vec<u64>>,
     /// The call it came with, where that may be repeated.
     pub call: Option<Call>,
+    /// Whether it may go back over a point of no return.
+    pub over_fence: bool,
+    /// Goes back by itself unless it is confirmed within this time.
+    pub confirm_within: Option<Duration>,
+    /// Why the release that it makes is a point of no return, if it is.
+    pub fence: Option<String>,
 }
 
 impl Origin {
     /// The host itself.
     pub fn host(why: impl Into<String>) -> Self {
-        Self { door: Door::Host, who: "switchback".into(), why: why.into(), force: false, expects: None, call: None }
+        Self::through(Door::Host, "switchback", why)
+    }
+
+    /// Through a door, and as usual in everything else.
+    pub fn through(door: Door, who: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            door,
+            who: who.into(),
+            why: why.into(),
+            force: false,
+            expects: None,
+            call: None,
+            over_fence: false,
+            confirm_within: None,
+            fence: None,
+        }
     }
 
     /// Whether this release is one that the change is wanted of.

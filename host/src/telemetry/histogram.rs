@@ -77,18 +77,24 @@ impl Histogram {
     /// Something took so long.
     pub fn took(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.buckets[bucket(nanos)].add();
+        self.buckets[bucket_of(nanos)].add();
         self.nanos.add_many(nanos);
     }
 }
 
-fn bucket(nanos: u64) -> usize {
+/// The bucket that so many nanoseconds are in.
+pub fn bucket_of(nanos: u64) -> usize {
     let mut at = usize::from(FIRST_BOUND[nanos.max(1).ilog2() as usize]);
     // Two steps at most: there are two boundaries between one power of 2 and the next.
     while at < BOUNDS && BOUND_NANOS[at] < nanos {
         at += 1;
     }
     at
+}
+
+/// The longest time that is in a bucket.
+pub fn bound(bucket: usize) -> Duration {
+    Duration::from_nanos(BOUND_NANOS[bucket])
 }
 
 impl Default for HistogramTotals {
@@ -145,7 +151,7 @@ mod tests {
     fn a_time_is_in_the_first_bucket_whose_boundary_is_not_below_it() {
         let check = |nanos: u64| {
             let expected = BOUND_NANOS.iter().position(|bound| nanos <= *bound).unwrap_or(BOUNDS);
-            assert_eq!(bucket(nanos), expected, "{nanos}");
+            assert_eq!(bucket_of(nanos), expected, "{nanos}");
         };
         for power in 0..64 {
             [(1 << power) - 1, 1 << power, (1 << power) + 1].into_iter().for_each(check);

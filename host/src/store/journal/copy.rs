@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::chain::BEGINNING;
+use super::file::known_of;
 use super::{Recovered, Seen, from_json, to_json};
 use crate::digest::Digest;
 use crate::store::write_whole;
@@ -67,7 +68,8 @@ impl Copy {
 
     /// What a start goes on from. None of the numbers that it may not know of is given again.
     pub(super) fn recovered(&self) -> Recovered {
-        Recovered { standing: self.standing.clone(), last_number: self.last_number, seen: self.seen.clone() }
+        let known = self.releases.iter().filter_map(|(number, text)| Some((*number, known_of(text)?))).collect();
+        Recovered { standing: self.standing.clone(), known, last_number: self.last_number, seen: self.seen.clone() }
     }
 
     /// Skips numbers and ids that may have been given after it was written.
@@ -88,7 +90,7 @@ impl Copy {
         let Some(standing) = &self.standing else { return };
         let mut left = CONTENT_BYTES_MAX;
         let mut gathered = BTreeMap::new();
-        for (steps, number) in standing.trail.reach(reach).into_iter().enumerate() {
+        for (steps, number) in standing.reach(reach).into_iter().enumerate() {
             let Some(text) = self.releases.remove(&number).or_else(|| content(number)) else { continue };
             if steps == 0 || text.len() <= left {
                 left = left.saturating_sub(text.len());

@@ -159,7 +159,7 @@ async fn the_export_is_enough_to_hash_the_chain_again() {
     let head = folder.with_switches().await;
     let (journal, _) = folder.open();
     let exported = journal.export(0, 100).await.unwrap();
-    let mut links = std::collections::BTreeMap::new();
+    let mut links = BTreeMap::new();
     for line in exported.lines.lines() {
         // As bytes, between the names: this is all that a shell script needs.
         let (entry, rest) = line.strip_prefix(r#"{"entry":"#).unwrap().split_once(r#","hash":""#).unwrap();

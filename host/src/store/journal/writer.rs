@@ -1,6 +1,6 @@
 //! The journal's thread: owns the file, writes in the order it is asked, and keeps what the disk does not take.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use super::copy::Copy;
 use super::file::{self, Found};
 use super::known::{CALLS_MAX, KNOWN_MAX, Kept, Known};
 use super::{
-    Call, Door, Entry, JournalError, Kind, Opening, Record, Recovered, Seen, chain, from_json, from_word, to_json, word,
+    Call, Door, Entry, JournalError, Kind, KnownRelease, Opening, Record, Recovered, Seen, chain, from_json, from_word,
+    to_json, word,
 };
 use crate::digest::Digest;
 use crate::spec::Spec;
@@ -28,6 +29,8 @@ const COPY_BEHIND_MAX: Duration = Duration::from_secs(1);
 
 /// How often a file that could not be opened is tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
+
+type KnownReleases = BTreeMap<u64, KnownRelease>;
 
 /// Something to be written.
 #[derive(Clone)]
@@ -75,18 +78,18 @@ impl Writer {
             known,
         };
         let at_rest = writer.copy.clone();
-        match writer.open_file() {
-            Ok(found) => writer.found(found)?,
+        let known = match writer.open_file() {
+            Ok(found) => Some(writer.found(found)?),
             Err(error) if error.is_damage() && !opening.shared => match writer.mend(&error) {
                 Err(error) if error.is_of_disk() => writer.go_on_from_copy(error)?,
-                mended => mended?,
+                mended => mended.map(|()| None)?,
             },
             Err(error) if error.is_of_disk() && !opening.shared => writer.open_to_read(error)?,
             Err(error) => return Err(error),
-        }
+        };
         writer.compare(&at_rest);
         let recovered = writer.copy.recovered();
-        Ok((writer, recovered))
+        Ok((writer, Recovered { known: known.unwrap_or_else(|| recovered.known.clone()), ..recovered }))
     }
 
     /// Compares the file with what the copy knew before. One that was put back to an earlier time does not know of numbers
@@ -124,9 +127,9 @@ impl Writer {
         Ok(found)
     }
 
-    /// Takes up what a file says.
-    fn found(&mut self, found: Found) -> Result<(), JournalError> {
-        let Found { recovered: Recovered { standing, last_number, seen }, last_id, links, head } = found;
+    /// Takes up what a file says; answers what the releases of the trail are.
+    fn found(&mut self, found: Found) -> Result<KnownReleases, JournalError> {
+        let Found { recovered: Recovered { standing, known, last_number, seen }, last_id, links, head } = found;
         self.copy = Copy { standing, last_number, seen, last_id, links, head, ..std::mem::take(&mut self.copy) };
         self.known.given(last_id);
         let (newest, calls) = (self.newest()?, self.calls()?);
@@ -135,11 +138,11 @@ impl Writer {
         self.behind.get_or_insert_with(Instant::now);
         self.count();
         self.tell_stand(None);
-        Ok(())
+        Ok(known)
     }
 
     /// A disk that takes nothing: goes on from what can be read, or from the copy, and keeps in memory what comes.
-    fn open_to_read(&mut self, error: JournalError) -> Result<(), JournalError> {
+    fn open_to_read(&mut self, error: JournalError) -> Result<Option<KnownReleases>, JournalError> {
         let read = file::open_to_read(&self.path).and_then(|reader| {
             let found = file::find(&reader)?;
             Ok((reader, found))
@@ -147,23 +150,23 @@ impl Writer {
         match read {
             Ok((reader, found)) if found.recovered.standing.is_some() => {
                 self.reader = Some(reader);
-                self.found(found)?;
+                let known = self.found(found)?;
                 self.tell_away(&error);
-                Ok(())
+                Ok(Some(known))
             }
             _ => self.go_on_from_copy(error),
         }
     }
 
     /// What is there is looked at when it can be written, and mended then.
-    fn go_on_from_copy(&mut self, error: JournalError) -> Result<(), JournalError> {
+    fn go_on_from_copy(&mut self, error: JournalError) -> Result<Option<KnownReleases>, JournalError> {
         if self.copy.standing.is_none() {
             return Err(error);
         }
         self.copy.jump((0, 0));
         self.known.given(self.copy.last_id);
         self.tell_away(&error);
-        Ok(())
+        Ok(None)
     }
 
     fn tell_away(&self, error: &JournalError) {
@@ -432,7 +435,7 @@ impl Writer {
         let Some(file) = &mut self.file else { return Err(JournalError::Away("it is not open for writing".into())) };
         let found = file::find(file)?;
         let found = late(file, found)?;
-        self.found(found)
+        self.found(found).map(drop)
     }
 
     fn count(&mut self) {

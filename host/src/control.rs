@@ -6,6 +6,7 @@
 pub mod routes;
 pub mod readiness;
 pub mod views;
+pub mod crashes;
 pub mod metrics;
 pub mod auth;
 pub mod error;

@@ -22,6 +22,7 @@ pub mod head;
 pub mod router;
 pub mod vip;
 pub mod decision;
+pub mod scene;
 pub mod instances;
 pub mod tries;
 pub mod pools;

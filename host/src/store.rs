@@ -4,6 +4,7 @@
 //! journal.db        every release, switch and refusal (SQLite; anyone can open it)
 //! blobs/DIGEST      the bytes of every policy that some kept release names
 //! compiled/...      native code, a cache: may be deleted at any time
+//! crashes/ID.json   why policies failed, the last few times
 //! control.token     what the control API asks for before it changes anything
 //! sticky.key        what signs the cookies that bind clients to members
 //! control.sock      the control API's Unix socket, while running
@@ -25,6 +26,7 @@ use rustix::process::geteuid;
 use crate::digest::Digest;
 
 pub mod journal;
+pub mod crashes;
 
 /// The state folder, locked for this process.
 #[derive(Clone)]

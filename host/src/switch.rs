@@ -13,6 +13,7 @@ pub mod warm;
 pub mod fitness;
 pub mod latch;
 pub mod fail_back;
+pub mod crash;
 pub mod judge;
 pub mod hold;
 

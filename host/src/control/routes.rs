@@ -30,6 +30,7 @@ use serde::Deserialize;
 
 use super::Api;
 use super::auth::{origin, require_local_name, require_token};
+use super::crashes;
 use super::error::ApiError;
 use super::metrics;
 use super::readiness::{ready, require_started};
@@ -69,6 +70,8 @@ pub(super) fn all(api: Api) -> Router {
         .route("/v1/releases/{number}/activate", post(activate))
         .route("/v1/back", post(back))
         .route("/v1/forward", post(forward))
+        .route("/v1/crashes", get(crashes::all))
+        .route("/v1/crashes/{id}", get(crashes::one))
         .route_layer(middleware::from_fn_with_state(api.clone(), require_token));
     Router::new()
         .route("/v1/status", get(status))

@@ -58,6 +58,15 @@ pub struct Worker {
     seeds: Cell<u64>,
 }
 
+/// What a decision depends on beside the request and how busy pools are: the same for all who are asked for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// When it began, nanoseconds since 1970 UTC.
+    pub now_nanos: u64,
+    /// Where its random sequence starts.
+    pub seed: u64,
+}
+
 /// What a worker is told to do between requests.
 pub enum Order {
     /// Hold these instances; keep none but those of `live`.
@@ -113,10 +122,15 @@ impl Worker {
         Ok(Handle { orders, thread: Some(thread) })
     }
 
-    /// Asks a rung's policy, with the inputs that this moment gives.
-    pub fn ask(&self, rung: &Rung, head: Head) -> (Head, Asked) {
-        let inputs =
-            Inputs { now_nanos: crate::time::wall_nanos(), seed: self.next_seed(), loads: Some(rung.pools.clone()) };
+    /// What decisions of this moment depend on beside the request.
+    pub fn moment(&self) -> Moment {
+        Moment { now_nanos: crate::time::wall_nanos(), seed: self.next_seed() }
+    }
+
+    /// Asks a rung's policy.
+    pub fn ask(&self, rung: &Rung, head: Head, moment: Moment) -> (Head, Asked) {
+        let Moment { now_nanos, seed } = moment;
+        let inputs = Inputs { now_nanos, seed, loads: Some(rung.pools.clone()) };
         self.instances.borrow_mut().ask(&rung.policy, head, inputs)
     }
 

@@ -12,6 +12,7 @@ mod access_log;
 mod auto_back;
 mod command_line;
 mod config_file;
+mod crashes;
 mod control_api;
 mod finding;
 mod fitness;

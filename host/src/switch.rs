@@ -16,6 +16,7 @@ pub mod fail_back;
 pub mod crash;
 pub mod judge;
 pub mod hold;
+pub mod way_back;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,6 +71,8 @@ pub struct Switch {
     turn: tokio::sync::Mutex<()>,
     /// What is to be judged.
     pub docket: judge::Docket,
+    /// What was last seen of the way back.
+    last_seen: way_back::LastSeen,
     /// Told after every switch: what is kept ready is to be looked after.
     switched: tokio::sync::Notify,
     /// Held for moments only: nothing is waited for, nothing is written.
@@ -182,6 +185,7 @@ impl Switch {
             watching: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
             docket: judge::Docket::default(),
+            last_seen: way_back::LastSeen::default(),
             switched: tokio::sync::Notify::new(),
             state: Mutex::new(state),
         }

@@ -26,7 +26,7 @@ impl Status {
             status.current.digest.short(),
             status.in_flight
         );
-        say!("back      {}", step(status.back.as_ref()));
+        say!("back      {}", status.way_back.way);
         say!("forward   {}", step(status.forward.as_ref()));
         if let Some(watching) = &status.auto_back.watching {
             say!("watching  r{} against r{}, since {}", watching.release, watching.against, watching.since);

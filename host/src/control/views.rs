@@ -1,10 +1,12 @@
 //! What the API shows: the host as it stands, in plain data. Shared with the CLI, which reads it.
 
 pub mod auto_back;
+pub mod way_back;
 
 use serde::{Deserialize, Serialize};
 
 use self::auto_back::AutoBackView;
+use self::way_back::WayBackView;
 use crate::address::Address;
 use crate::proxy::seat::{MemberState, Seat};
 use crate::release::Release;
@@ -35,6 +37,9 @@ pub struct Status {
     pub pools: Vec<PoolView>,
     /// The policies.
     pub policies: Vec<PolicyView>,
+    /// Whether `back` can be pressed, and what is in the way if not.
+    #[serde(default)]
+    pub way_back: WayBackView,
     /// What the host does by itself, and whether it may.
     #[serde(default)]
     pub auto_back: AutoBackView,
@@ -218,6 +223,7 @@ pub fn status(switch: &Switch, recent: Vec<Entry>) -> Status {
         vips: vips(switch, &current),
         pools: pools(&current),
         policies: policies(&current),
+        way_back: way_back::view(switch),
         auto_back: auto_back::view(switch),
         recent,
     }

@@ -61,6 +61,13 @@ impl Instances {
         self.slots.retain(|slot| live.contains(&slot.policy));
     }
 
+    /// Which of these have no instance.
+    pub fn lacking(&self, wanted: &[PolicyId]) -> Vec<PolicyId> {
+        let is_there =
+            |wanted: &PolicyId| self.slots.iter().any(|slot| slot.policy == *wanted && slot.instance.is_some());
+        wanted.iter().filter(|wanted| !is_there(wanted)).copied().collect()
+    }
+
     /// Asks a policy. The head comes back.
     pub fn ask(&mut self, policy: &Arc<Policy>, head: Head, inputs: Inputs) -> (Head, Asked) {
         let slot = self.slot(policy.id);

@@ -82,6 +82,13 @@ pub enum Order {
     Listen(Arc<Listener>, Socket),
     /// Accept no more connections at the listener of this id.
     StopListening(Arc<str>),
+    /// Say of which of these policies there is no instance here.
+    Lacking {
+        /// Those that should be here.
+        wanted: Vec<PolicyId>,
+        /// Told which are not.
+        answer: oneshot::Sender<Vec<PolicyId>>,
+    },
     /// Say that all decisions that began before this order are made.
     Fence(oneshot::Sender<Instant>),
 }
@@ -194,6 +201,9 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
                 tokio::task::spawn_local(listener::accept(worker.clone(), socket, listener, stopped));
             }
             Some(Order::StopListening(id)) => drop(listeners.remove(&id)),
+            Some(Order::Lacking { wanted, answer }) => {
+                let _ = answer.send(worker.instances.borrow().lacking(&wanted));
+            }
             Some(Order::Fence(passed)) => {
                 let _ = passed.send(Instant::now());
             }

@@ -118,13 +118,13 @@ impl Crash {
         let store = store.clone();
         tokio::task::spawn_blocking(move || {
             let id = self.id.clone();
-            if let Err(error) = store.keep_crash(&id, &self.to_json()) {
+            if let Err(error) = store.keep_crash(&id, &self.into_json()) {
                 tracing::warn!(crash = id, %error, "a crash bundle was not kept");
             }
         });
     }
 
-    fn to_json(mut self) -> Vec<u8> {
+    fn into_json(mut self) -> Vec<u8> {
         let mut text_max = TEXT_MAX;
         loop {
             let json = serde_json::to_vec_pretty(&self).expect("a crash is plain data");

@@ -52,4 +52,5 @@ mod tls_members;
 mod tls_traffic;
 mod unix_sockets;
 mod upgrades;
+mod way_back;
 mod wire;

@@ -8,7 +8,7 @@ use hyper::{Request, Response};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::support::{Host, Member, PATIENCE, Setup, until, whole};
+use crate::support::{Host, Member, Setup, until, until_async, whole};
 
 /// How many of ten requests a member fails; can be changed.
 type Failing = Arc<AtomicU64>;
@@ -71,7 +71,7 @@ async fn event(host: &Host, kind: &str) -> Value {
         let (_, events) = host.control("GET", "/v1/events", "").await;
         events.as_array().unwrap().iter().find(|event| event["kind"] == kind).cloned()
     };
-    until_async(|| async { found().await.is_some() }).await;
+    until_async("it is told", async || found().await.is_some()).await;
     found().await.expect("events are kept")
 }
 
@@ -87,7 +87,8 @@ async fn a_release_that_fails_is_taken_back_once_and_then_a_person_is_waited_for
     assert_eq!((&entry["door"], &entry["from"], &entry["to"]), (&"host".into(), &2.into(), &1.into()));
     let why = entry["why"].as_str().unwrap();
     assert!(why.starts_with("r2 is worse than before: vip `web`: failed "), "{why}");
-    until_async(|| async { !host.control("GET", "/v1/status", "").await.1["auto_back"]["latch"].is_null() }).await;
+    let is_latched = async || !host.control("GET", "/v1/status", "").await.1["auto_back"]["latch"].is_null();
+    until_async("it is latched", is_latched).await;
     let (_, metrics) = host.control("GET", "/metrics", "").await;
     let metrics = metrics.as_str().unwrap();
     assert!(metrics.contains("switchback_latched 1\n"), "{metrics}");
@@ -158,12 +159,4 @@ async fn when_everything_fails_it_is_not_the_release() {
     assert!(excused["reason"].as_str().unwrap().contains("vips that it did not change are worse as well"), "{excused}");
     more(&answered, 200).await;
     assert_eq!(host.current(), 2);
-}
-
-async fn until_async<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
-    let end = tokio::time::Instant::now() + PATIENCE;
-    while !holds().await {
-        assert!(tokio::time::Instant::now() < end, "gave up waiting");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }

@@ -7,6 +7,7 @@ pub mod key;
 pub mod member;
 pub mod check;
 pub mod vip;
+pub mod session;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

@@ -398,6 +398,23 @@ pub struct RawVip {
     pub policy_timeout_max: Option<Spanned<String>>,
     /// The pool that gets copies of requests.
     pub mirror: Option<RawMirror>,
+    /// How a switch leaves its clients.
+    #[serde(default)]
+    pub session: RawSession,
+}
+
+/// `[vips.NAME.session]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSession {
+    /// `cut`, `drain-sticky` or `hold`.
+    pub mode: Option<Spanned<String>>,
+    /// How long sessions end where they began.
+    pub limit: Option<Spanned<String>>,
+    /// How long new requests wait.
+    pub hold_max: Option<Spanned<String>>,
+    /// How long tunnels go on after a switch.
+    pub upgraded_limit: Option<Spanned<String>>,
 }
 
 /// `{ pool = "...", percent = 5 }`

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::session::SessionSpec;
+
 /// Where requests enter, and what decides for them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VipSpec {
@@ -37,6 +39,9 @@ pub struct VipSpec {
     /// The pool that gets copies of its requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<MirrorSpec>,
+    /// How a switch that changes it leaves its clients.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub session: SessionSpec,
 }
 
 /// How long members may take for a vip's requests; what is `None` is as the pool says.
@@ -166,6 +171,7 @@ impl VipSpec {
             limits: VipLimits::default(),
             timeouts: VipTimeouts::default(),
             mirror: None,
+            session: SessionSpec::default(),
         }
     }
 

@@ -111,7 +111,12 @@ impl Switch {
                 self.rewrite(&state);
             }
             state.ready.insert(number, release.clone());
-            if trial.is_some() { self.swap_beside(&mut state, release) } else { self.swap(&mut state, release) }
+            let swapped =
+                if trial.is_some() { self.swap_beside(&mut state, release) } else { self.swap(&mut state, release) };
+            if swapped.has_left {
+                self.rewrite(&state);
+            }
+            swapped
         };
         self.listen();
         // The workers are asked first: with thousands of pools, the other takes longer than they do.

@@ -14,18 +14,30 @@ pub struct Standing {
     /// The release that is tried out beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryStanding>,
+    /// Releases that were left while clients had sessions with them, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<LeftStanding>,
+}
+
+/// A release that was left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftStanding {
+    /// Its number.
+    pub release: u64,
+    /// When, in milliseconds since 1970 UTC.
+    pub at_millis: u64,
 }
 
 impl Standing {
     /// At the first release of a trail.
     pub fn at(trail: Trail) -> Self {
-        Self { trail, canary: None }
+        Self { trail, canary: None, left: Vec::new() }
     }
 
     /// The same in everything but the way. What was tried out beside the release that was current is not beside another.
     #[must_use]
     pub fn on(&self, trail: Trail) -> Self {
-        Self { trail, canary: None }
+        Self { trail, canary: None, ..self.clone() }
     }
 
     /// The releases that are kept ready: the current one, the canary, and those at most `steps` away on the trail.

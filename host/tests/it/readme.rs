@@ -34,6 +34,7 @@ fn the_table_has_every_key_that_the_host_knows() {
         "vips.NAME.request_headers",
         "vips.NAME.response_headers",
         "vips.NAME.mirror",
+        "vips.NAME.session",
         "pools.NAME",
         "pools.NAME.tls",
         "pools.NAME.sticky",

@@ -36,6 +36,7 @@ use crate::store::journal::{Door, Journal, JournalError, Seen};
 use crate::store::{Store, StoreError};
 use crate::switch::change::{Change, Desired};
 use crate::switch::fail_back::{self, FALLS_WAITING_MAX};
+use crate::switch::judge;
 use crate::switch::receipt::Origin;
 use crate::switch::{Refusal, Switch};
 use crate::take_over::give::{Asker, Place};
@@ -189,7 +190,12 @@ impl App {
 
         // Before anything serves, to say so. Where we take over, the other process answers meanwhile.
         let (readiness, is_ready) = watch::channel(Readiness::Starting);
-        let api = Api { switch: switch.clone(), readiness: is_ready, token: store.token()?.into() };
+        let api = Api {
+            switch: switch.clone(),
+            readiness: is_ready,
+            token: store.token()?.into(),
+            admin_token: store.admin_token()?.into(),
+        };
         let (mut taking, control, door) = match taken {
             Some(Taken { taking, control, door }) => {
                 (Some(taking), control::Sockets::taken(config.control_listen, control)?, door)
@@ -246,7 +252,9 @@ impl App {
         let (tended, listening) = (switch.clone(), switch.clone());
         let tasks = vec![
             tokio::spawn(fail_back::watch(switch.clone(), fallen, config.fail_back)),
+            tokio::spawn(judge::watch(switch.clone(), config.auto_back.clone())),
             tokio::spawn(async move { tended.keep_tended().await }),
+            tokio::spawn(switch.clone().keep_confirmed()),
             tokio::spawn(async move { listening.keep_listening().await }),
             tokio::spawn(keep_journal(switch.clone())),
             tokio::spawn(certificates.clone().keep_fresh()),
@@ -372,7 +380,7 @@ struct Taken<'a> {
 async fn serve_instead(switch: &Switch, taking: &mut Taking, drain: Duration) -> Result<(), StartError> {
     block_in_place(|| taking.ready())?;
     switch.listen();
-    switch.fence().await;
+    switch.barrier().await;
     if let Err(error) = block_in_place(|| taking.serving()) {
         // Some may have come in already.
         let _ = tokio::time::timeout(drain, switch.dismiss()).await;
@@ -421,13 +429,9 @@ async fn first(
     file: &mut ConfigFile,
     config: &Config,
 ) -> Result<(), Refusal> {
-    let origin = Origin {
-        door: Door::File,
-        who: "configuration file".into(),
-        why: format!("first start with {}", config.file.display()),
-        // Somebody has to begin: members may come after their proxy.
-        force: true,
-    };
+    let why = format!("first start with {}", config.file.display());
+    // Somebody has to begin: members may come after their proxy.
+    let origin = Origin { force: true, ..Origin::through(Door::File, "configuration file", why) };
     let mut builds = folder.admit_all().await;
     loop {
         let mut seen: Vec<Seen> = builds.iter().map(|(name, digest)| folder::seen(name, *digest)).collect();

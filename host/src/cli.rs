@@ -26,7 +26,9 @@ mod pools;
 mod events;
 mod member;
 mod push;
+mod say;
 mod switch;
+mod terms;
 mod activate;
 mod step;
 mod trial;
@@ -88,10 +90,25 @@ enum Command {
     /// The switch is done before anything is written: it works with a full disk, and the receipt says whether it would
     /// survive a crash.
     ///
-    /// Example: switchback back --why "checkout errors"
+    /// Examples: switchback back --why "checkout errors"; switchback back 3; switchback back --to r37; switchback back
+    /// --vip shop
     Back(step::Step),
     /// Make the release after the current one current again: takes a `back` back
     Forward(step::Step),
+    /// Keep the releases that would go back by themselves
+    ///
+    /// A release that was activated with `--confirm-within` is gone back from unless this comes in time.
+    Confirm(say::Confirm),
+    /// Make a release a point of no return: `back` stops there and says why
+    ///
+    /// Example: switchback fence r42 --why "orders were migrated"
+    Fence(say::Fence),
+    /// Make a point of no return a release like any other (needs the admin token)
+    Unfence(say::Unfence),
+    /// List what was gone back from, and comes in again by a person only
+    Quarantine(say::Quarantine),
+    /// Let in what was gone back from, through whatever door it comes
+    Unquarantine(say::Unquarantine),
     /// Compile the policy on standard input (what `run` starts as a limited child process)
     #[command(name = crate::policy::compile::CHILD_COMMAND, hide = true)]
     CompilePolicy,
@@ -118,6 +135,11 @@ pub fn main() -> ExitCode {
         Command::Activate(activate) => activate.run(&place),
         Command::Back(step) => step.run(&place, "back"),
         Command::Forward(step) => step.run(&place, "forward"),
+        Command::Confirm(confirm) => confirm.run(&place),
+        Command::Fence(fence) => fence.run(&place),
+        Command::Unfence(unfence) => unfence.run(&place),
+        Command::Quarantine(quarantine) => quarantine.run(&place),
+        Command::Unquarantine(unquarantine) => unquarantine.run(&place),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

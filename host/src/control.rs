@@ -44,6 +44,8 @@ pub struct Api {
     pub readiness: watch::Receiver<Readiness>,
     /// What changes are asked for with.
     pub token: Arc<str>,
+    /// What is also asked for the few things that need the stronger role.
+    pub admin_token: Arc<str>,
 }
 
 /// The sockets that the API is reached at.

@@ -159,7 +159,8 @@ impl Release {
             })
             .collect::<Result<_, ReleaseError>>()?;
         let rung = |policy: &Arc<Policy>| {
-            let pools = policy.manifest.pools.iter().map(|name| pools.get(name.as_str()).cloned()).collect();
+            let meant = |pool: &String| pools.get(spec.pool_meant(&policy.build.name, pool)?.0.as_str()).cloned();
+            let pools = policy.manifest.pools.iter().map(meant).collect();
             let pools = RungPools(pools);
             pools.0.iter().flatten().for_each(|pool| pool.expect_keys(&ground.members));
             let counts = ground.counts.policy(&policy.build.name);
@@ -207,6 +208,11 @@ impl Release {
         }
         let flights = Arc::new(Flights(PerWorker::new(*workers, |_| FlightSlot::default())));
         Ok(Self { number, digest: spec.digest(), spec, listeners, router, vips, pools, policies, flights })
+    }
+
+    /// By a policy's name, the pools that it may choose.
+    pub fn chooses(&self) -> BTreeMap<String, Vec<String>> {
+        self.policies.iter().map(|(name, policy)| (name.to_string(), policy.manifest.pools.clone())).collect()
     }
 
     /// The policies a worker must hold to serve it: its own, and those it falls back on.

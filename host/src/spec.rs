@@ -8,6 +8,8 @@ pub mod member;
 pub mod check;
 pub mod vip;
 pub mod session;
+pub mod one_vip;
+pub mod auto_back;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

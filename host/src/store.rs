@@ -5,6 +5,7 @@
 //! blobs/DIGEST      the bytes of every policy that some kept release names
 //! compiled/...      native code, a cache: may be deleted at any time
 //! control.token     what the control API asks for before it changes anything
+//! admin.token       what it asks for before it goes over a point of no return
 //! sticky.key        what signs the cookies that bind clients to members
 //! control.sock      the control API's Unix socket, while running
 //! take_over.sock    where a new process asks for the place of the running one
@@ -131,6 +132,14 @@ impl Store {
         self.secret(TOKEN_FILE)
     }
 
+    /// The stronger token: who has it may go over a point of no return.
+    ///
+    /// # Errors
+    /// When it can be neither read nor made.
+    pub fn admin_token(&self) -> Result<String, StoreError> {
+        self.secret(ADMIN_TOKEN_FILE)
+    }
+
     /// What signs the cookies that bind clients to members; made at the first start.
     ///
     /// # Errors
@@ -237,6 +246,9 @@ const YOUNG: Duration = Duration::from_secs(600);
 
 /// The token's file in a state folder.
 pub const TOKEN_FILE: &str = "control.token";
+
+/// The stronger token's file in a state folder.
+pub const ADMIN_TOKEN_FILE: &str = "admin.token";
 
 /// What signs the cookies that bind clients to members. Proxies that share clients share it.
 const STICKY_KEY_FILE: &str = "sticky.key";

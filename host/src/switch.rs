@@ -10,11 +10,15 @@ pub mod receipt;
 pub mod activate;
 pub mod back;
 pub mod swap;
+pub mod step;
+pub mod acts;
 pub mod share;
 pub mod canary;
 pub mod warm;
 pub mod fitness;
+pub mod latch;
 pub mod fail_back;
+pub mod judge;
 pub mod hold;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,7 +31,7 @@ use self::change::ChangeError;
 use self::hold::Hold;
 use self::receipt::{Origin, Receipt};
 use self::share::Share;
-use self::standing::Standing;
+use self::standing::{Known, Quarantined, Standing};
 use self::trail::Trail;
 use crate::address::Address;
 use crate::digest::Digest;
@@ -71,8 +75,16 @@ pub struct Switch {
     watching: Mutex<()>,
     /// Held while a change is made into a release. Never held by `back` and `forward` of releases that are ready.
     turn: tokio::sync::Mutex<()>,
+    /// What is to be judged.
+    pub docket: judge::Docket,
     /// Told after every switch: what is kept ready is to be looked after.
     switched: tokio::sync::Notify,
+    /// Told when a release begins to wait for its confirmation.
+    unconfirmed: tokio::sync::Notify,
+    /// What the doors show, by name: a policy of the folder, or the configuration file.
+    shown: Mutex<BTreeMap<(Door, String), Digest>>,
+    /// What a person let out of quarantine, and no door has brought since.
+    let_out: Mutex<BTreeSet<Digest>>,
     /// Held for moments only: nothing is waited for, nothing is written.
     state: Mutex<State>,
 }
@@ -81,6 +93,8 @@ struct State {
     standing: Standing,
     /// Releases that are ready: staged, and warm on every worker.
     ready: BTreeMap<u64, Arc<Release>>,
+    /// What the releases of the trail are: known without the disk, however far one goes back.
+    known: BTreeMap<u64, Known>,
     next_number: u64,
     /// Rises with every swap, so that whoever prepared one sees whether another came first.
     generation: u64,
@@ -120,8 +134,68 @@ pub enum Refusal {
     #[error("release r{0} is not kept")]
     NoSuchRelease(u64),
     /// Nothing to go to.
-    #[error("there is no release to go {0} to")]
-    NowhereToGo(&'static str),
+    #[error("{}", nowhere(.word, *.wanted, *.there, .vip.as_deref()))]
+    NowhereToGo {
+        /// Back or forward.
+        word: &'static str,
+        /// Steps that were wanted.
+        wanted: usize,
+        /// Steps that there are.
+        there: usize,
+        /// The vip that was to go, if not all.
+        vip: Option<String>,
+    },
+    /// The release is not where the step leads.
+    #[error("r{release} does not lie {word}: there {}", if ways.is_empty() { "is nothing" } else { ways })]
+    NotOnTheWay {
+        /// Back or forward.
+        word: &'static str,
+        /// The release that was wanted.
+        release: u64,
+        /// Those that lie there, the nearest first.
+        ways: String,
+    },
+    /// A vip is as it is wanted.
+    #[error("vip `{vip}` is as it was in r{release}")]
+    AlreadySo {
+        /// The vip.
+        vip: String,
+        /// The release.
+        release: u64,
+    },
+    /// A point of no return lies between.
+    #[error(
+        "r{release} is a point of no return ({why}); hint: `--over-fence` goes over it, with the admin token and a reason"
+    )]
+    Fence {
+        /// The release that cannot be gone back from.
+        release: u64,
+        /// Why.
+        why: String,
+    },
+    /// The release is no point of no return.
+    #[error("r{0} is no point of no return")]
+    NoFence(u64),
+    /// Nothing waits.
+    #[error("no release waits to be confirmed")]
+    NothingToConfirm,
+    /// No such digest is kept out.
+    #[error("no digest in quarantine begins with `{0}`")]
+    NotQuarantined(String),
+    /// A text that several digests begin with.
+    #[error("several digests in quarantine begin so: {}; hint: say more of it", .0.join(", "))]
+    Ambiguous(Vec<String>),
+    /// What was gone back from came again, and nobody asked for it.
+    #[error(
+        "{} is in quarantine: r{} was gone back from by {} ({}); hint: `switchback unquarantine {}`, or push it",
+        what(.it), .it.release, .it.mark.who, .it.mark.why, .digest.short()
+    )]
+    Quarantined {
+        /// What it is.
+        digest: Digest,
+        /// Why it is kept out.
+        it: Box<Quarantined>,
+    },
     /// Somebody went back while this change was being prepared.
     #[error("overtaken: r{0} became current while this change was being prepared; look, and try again")]
     Overtaken(u64),
@@ -174,6 +248,7 @@ impl Switch {
         let state = State {
             standing: Standing::at(Trail::starting_at(0)),
             ready: BTreeMap::new(),
+            known: recovered.known.clone(),
             next_number: recovered.last_number + 1,
             generation: 0,
             compiled: HashMap::new(),
@@ -191,7 +266,11 @@ impl Switch {
             listeners: Mutex::default(),
             watching: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
+            docket: judge::Docket::default(),
             switched: tokio::sync::Notify::new(),
+            unconfirmed: tokio::sync::Notify::new(),
+            shown: Mutex::default(),
+            let_out: Mutex::default(),
             state: Mutex::new(state),
         }
     }
@@ -246,11 +325,9 @@ impl Switch {
             let Err(refusal) = self.make_ready(number).await else { break number };
             let why = format!("r{number} cannot be resumed: {}", crate::causes::with_causes(&refusal));
             self.refuse(&Origin::host(""), &why);
-            if trail.behind().is_none() {
-                return Err(refusal);
-            }
+            let Some(before) = trail.back(1) else { return Err(refusal) };
             let mut state = self.state();
-            state.standing = state.standing.on(trail.step_back());
+            state.standing = state.standing.on(before);
         };
         self.resume_canary().await;
         let release = self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))?;
@@ -302,6 +379,21 @@ impl Switch {
     /// The numbers of the releases that are ready to be switched to at once.
     pub fn ready(&self) -> Vec<u64> {
         self.state().ready.keys().copied().collect()
+    }
+
+    /// A number for a release that is about to be made.
+    fn take_number(&self) -> u64 {
+        let mut state = self.state();
+        state.next_number += 1;
+        state.next_number - 1
+    }
+
+    /// The release was not made. Its number is given again, unless a later one was.
+    fn give_back(&self, number: u64) {
+        let mut state = self.state();
+        if state.next_number == number + 1 {
+            state.next_number = number;
+        }
     }
 
     /// Records that a change was refused.
@@ -364,7 +456,7 @@ impl Switch {
 
     /// Follows a swap to its end: when has every worker switched, and what is left of the old release.
     async fn settle(&self, swapped: &Swapped) -> receipt::Timing {
-        let passed = self.tell_workers(Order::Fence).await;
+        let passed = self.tell_workers(Order::Barrier).await;
         swapped.held.iter().for_each(|held| held.fenced());
         let switched = passed.into_iter().fold(swapped.at, Instant::max);
         let flights = &swapped.old.flights;
@@ -427,8 +519,8 @@ impl Switch {
     }
 
     /// Waits until all orders that were given are carried out.
-    pub async fn fence(&self) {
-        self.tell_workers(Order::Fence).await;
+    pub async fn barrier(&self) {
+        self.tell_workers(Order::Barrier).await;
     }
 }
 
@@ -453,6 +545,18 @@ impl Swapped {
     fn receipt(&self, kind: Kind, origin: &Origin, timing: receipt::Timing, entry: Option<u64>) -> Receipt {
         Receipt::new(kind, origin, &self.old, &self.new, timing, entry)
     }
+}
+
+fn nowhere(word: &str, wanted: usize, there: usize, vip: Option<&str>) -> String {
+    let whose = vip.map(|vip| format!(" for vip `{vip}`")).unwrap_or_default();
+    match there {
+        0 => format!("there is no release to go {word} to{whose}"),
+        _ => format!("expected 1 to {there} steps {word}{whose}, got {wanted}"),
+    }
+}
+
+fn what(it: &Quarantined) -> String {
+    if it.name == standing::CONFIG_FILE { "this text".into() } else { format!("this build of policy `{}`", it.name) }
 }
 
 fn micros(time: std::time::Duration) -> u64 {

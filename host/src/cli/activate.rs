@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::Place;
 use super::client::encoded;
+use super::terms::Terms;
 use super::text::print_receipt;
 use super::trial::Trial;
 use crate::control::views::ActivateRequest;
@@ -20,19 +21,16 @@ pub(super) struct Activate {
     release: String,
     #[command(flatten)]
     trial: Trial,
-    /// Why, for the history
-    #[arg(long)]
-    why: Option<String>,
-    /// Do it even if no member of a pool is fit
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    terms: Terms,
 }
 
 impl Activate {
     pub(super) fn run(self, place: &Place) -> anyhow::Result<()> {
         let (share, key) = self.trial.into_request();
         let path = format!("/v1/releases/{}/activate", encoded(&self.release));
-        let body = place.client().post(&path, &ActivateRequest { share, key, why: self.why, force: self.force })?;
+        let client = if self.terms.why.over_fence { place.client().with_admin_token() } else { place.client() };
+        let body = client.post(&path, &ActivateRequest { share, key, terms: self.terms.into() })?;
         print_receipt(&body, place.json)
     }
 }

@@ -15,11 +15,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::control::auth::{SOCKET_HOST, X_WHO};
 use crate::control::error::{ErrorBody, NOT_NOW};
-use crate::store::{SOCKET_FILE, TOKEN_FILE};
+use crate::store::{ADMIN_TOKEN_FILE, SOCKET_FILE, TOKEN_FILE};
 
 /// A host to talk to.
 pub(super) struct Client {
     state: PathBuf,
+    /// Where the token is: a variable of the environment, or else a file in the state folder.
+    token: (&'static str, &'static str),
 }
 
 /// How long to go on asking a host that is starting, or whose place is changing hands.
@@ -46,7 +48,12 @@ impl Unreachable {
 
 impl Client {
     pub(super) fn of(state: PathBuf) -> Self {
-        Self { state }
+        Self { state, token: ("SWITCHBACK_TOKEN", TOKEN_FILE) }
+    }
+
+    /// With the stronger token.
+    pub(super) fn with_admin_token(self) -> Self {
+        Self { token: ("SWITCHBACK_ADMIN_TOKEN", ADMIN_TOKEN_FILE), ..self }
     }
 
     /// Asks for something that is only read.
@@ -105,15 +112,14 @@ impl Client {
     }
 
     fn token(&self) -> anyhow::Result<String> {
-        if let Ok(token) = std::env::var("SWITCHBACK_TOKEN") {
+        let (variable, file) = self.token;
+        if let Ok(token) = std::env::var(variable) {
             return Ok(token);
         }
-        let path = self.state.join(TOKEN_FILE);
+        let path = self.state.join(file);
         let token = std::fs::read_to_string(&path);
         Ok(token
-            .with_context(|| {
-                format!("cannot read the token in {}; SWITCHBACK_TOKEN can hold it instead", path.display())
-            })?
+            .with_context(|| format!("cannot read the token in {}; {variable} can hold it instead", path.display()))?
             .trim()
             .to_owned())
     }

@@ -7,9 +7,10 @@ use super::client::read;
 use super::text::print_json;
 use crate::proxy::events::Event;
 
-/// Show what became of members and pools, newest first
+/// Show what became of members, pools and releases, newest first
 ///
-/// Who got sick or well, who was left alone for its failures and came back, with the reasons. The last thousand events
+/// Who got sick or well, who was left alone for its failures and came back, which release did worse than the one before,
+/// with the reasons. The last thousand events
 /// are kept in memory; the host's log has them all.
 ///
 /// Example: switchback events --limit 20

@@ -7,8 +7,10 @@ use clap::Args;
 
 use super::Place;
 use super::client::encoded;
+use super::terms::Terms;
 use super::text::print_receipt;
 use super::trial::Trial;
+use crate::control::views;
 
 /// Upload a policy and make it current
 ///
@@ -29,9 +31,8 @@ pub(super) struct Push {
     policy_config: Option<PathBuf>,
     #[command(flatten)]
     trial: Trial,
-    /// Why, for the history
-    #[arg(long)]
-    why: Option<String>,
+    #[command(flatten)]
+    terms: Terms,
 }
 
 impl Push {
@@ -48,8 +49,11 @@ impl Push {
         let (share, key) = self.trial.into_request();
         query.extend(share.map(|share| format!("share={}", share.part())));
         query.extend(key.map(|key| format!("key={}", encoded(&key))));
-        if let Some(why) = &self.why {
-            query.push(format!("why={}", encoded(why)));
+        let views::Terms { why, force, confirm_within, fence, .. } = self.terms.into();
+        let told = [("why", why), ("confirm_within", confirm_within), ("fence", fence)];
+        query.extend(told.into_iter().filter_map(|(key, text)| Some(format!("{key}={}", encoded(&text?)))));
+        if force {
+            query.push("force=true".into());
         }
         let body = place.client().put(&format!("/v1/policies/{}?{}", encoded(&name), query.join("&")), bytes)?;
         print_receipt(&body, place.json)

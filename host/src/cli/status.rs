@@ -7,6 +7,8 @@ use super::client::read;
 use super::text::{decider, entry_line, print_json};
 use crate::control::views;
 use crate::control::views::canary::DecidedView;
+use crate::control::views::way::{DoorView, FenceView, UnconfirmedView, Way};
+use crate::store::journal::word;
 
 /// Show what serves: release, vips, pools, policies, and what happened last
 #[derive(Args)]
@@ -28,7 +30,16 @@ impl Status {
             status.in_flight
         );
         say!("back      {}", step(status.back.as_ref()));
+        for line in way(&status.way) {
+            say!("          {line}");
+        }
         say!("forward   {}", step(status.forward.as_ref()));
+        if let Some(watching) = &status.auto_back.watching {
+            say!("watching  r{} against r{}, since {}", watching.release, watching.against, watching.since);
+        }
+        if let Some(latch) = &status.auto_back.latch {
+            say!("latched   left r{} at {}, waits for a person: {}", latch.release, latch.at, latch.why);
+        }
         if let Some(canary) = &status.canary {
             let digest = canary.name.digest.short();
             say!(
@@ -75,6 +86,33 @@ impl Status {
         }
         Ok(())
     }
+}
+
+/// What is to know of the way back, beside its next step.
+fn way(way: &Way) -> Vec<String> {
+    let steps = |steps: usize| if steps == 1 { "1 step".into() } else { format!("{steps} steps") };
+    let mut lines = Vec::new();
+    match &way.fence {
+        Some(FenceView { release, mark }) => lines.push(format!(
+            "{} back, to the point of no return r{release} ({}; {} at {})",
+            steps(way.steps_back),
+            mark.why,
+            mark.who,
+            mark.at
+        )),
+        None if way.steps_back > 1 => lines.push(format!("{} back in all", steps(way.steps_back))),
+        None => {}
+    }
+    for UnconfirmedView { release, seconds } in &way.unconfirmed {
+        let time = humantime::format_duration(std::time::Duration::from_secs(*seconds));
+        lines.push(format!("r{release} is gone back from in {time}, unless `switchback confirm` comes before"));
+    }
+    for DoorView { door, name, digest, serves, quarantined } in &way.doors {
+        let serves = serves.map_or_else(|| "nothing".into(), |serves| serves.short());
+        let quarantined = if *quarantined { ", quarantined" } else { "" };
+        lines.push(format!("{} has {name} {}{quarantined}; {serves} serves", word(door), digest.short()));
+    }
+    lines
 }
 
 fn step(step: Option<&views::Step>) -> String {

@@ -1,6 +1,7 @@
 //! The configuration, checked: every value is one that can be used, every name is defined.
 
 mod telling;
+mod auto_back;
 mod listener;
 mod pool;
 mod balance;
@@ -25,6 +26,7 @@ use crate::policy::validate::check_name;
 use crate::proxy::finding::dns::Ttl;
 use crate::proxy::finding::dns::resolver::Servers;
 use crate::proxy::keeper::Names;
+use crate::spec::auto_back::AutoBack;
 use crate::switch::change::Desired;
 use crate::switch::fail_back::FailBack;
 use crate::telemetry::access_log::AccessLogSpec;
@@ -78,6 +80,8 @@ pub struct Config {
     pub names: Names,
     /// When the host goes back by itself.
     pub fail_back: FailBack,
+    /// When it goes back from a release that does worse; vips may want it otherwise.
+    pub auto_back: AutoBack,
     /// Where exchanges are written to, if anywhere.
     pub access_log: Option<AccessLogSpec>,
     /// Where traces are sent to, if anywhere.
@@ -127,6 +131,7 @@ pub(super) fn check(raw: Raw, text: &str, path: &Path) -> Result<Config, ConfigE
         control_listen,
         names: top.inner("dns").names(&raw.dns)?,
         fail_back,
+        auto_back: AutoBack::default().with(&top.inner("auto_back").auto_back(&raw.auto_back)?),
         access_log: raw.access_log.as_ref().map(|log| top.inner("access_log").access_log(log)).transpose()?,
         tracing: raw.tracing.as_ref().map(|tracing| top.inner("tracing").tracing(tracing)).transpose()?,
         desired: Desired { listeners, vips, pools, policies },
@@ -241,7 +246,7 @@ mod tests {
         check("a = ", "/etc/x.toml:1: string values must be quoted, expected literal string");
         check(
             "\nsate = 'x'",
-            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `zone`, `requests_max`, `drain`, `grace`, `take_over_timeout`, `release_header_from`, `control`, `dns`, `fail_back`, `access_log`, `tracing`, `listeners`, `pools`, `policies`, `vips`",
+            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `zone`, `requests_max`, `drain`, `grace`, `take_over_timeout`, `release_header_from`, `control`, `dns`, `fail_back`, `auto_back`, `access_log`, `tracing`, `listeners`, `pools`, `policies`, `vips`",
         );
         check("requests_max = 0", "/etc/x.toml:1: requests_max: expected 1 to 1000000, got 0");
         check("zone = 'a b'", &format!("/etc/x.toml:1: zone: {NAME_RULE}"));

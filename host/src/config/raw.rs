@@ -40,6 +40,9 @@ pub struct Raw {
     /// When the host goes back by itself.
     #[serde(default)]
     pub fail_back: RawFailBack,
+    /// When the host goes back from a release that does worse.
+    #[serde(default)]
+    pub auto_back: RawAutoBack,
     /// Where exchanges are written to.
     pub access_log: Option<RawAccessLog>,
     /// Where traces are sent to.
@@ -86,6 +89,22 @@ pub struct RawFailBack {
     pub falls: Option<Spanned<usize>>,
     /// ...within this time.
     pub within: Option<Spanned<String>>,
+}
+
+/// `[auto_back]`, `[vips.NAME.auto_back]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAutoBack {
+    /// `on`, `report` or `off`.
+    pub mode: Option<Spanned<String>>,
+    /// How much larger the share of failures must be.
+    pub failures: Option<Spanned<String>>,
+    /// How many times as long as nearly all took before is slow.
+    pub slow_factor: Option<Spanned<usize>>,
+    /// Requests that must have ended.
+    pub samples_min: Option<Spanned<usize>>,
+    /// For how long a release is watched.
+    pub watch: Option<Spanned<String>>,
 }
 
 /// `[access_log]`
@@ -398,6 +417,9 @@ pub struct RawVip {
     pub policy_timeout_max: Option<Spanned<String>>,
     /// The pool that gets copies of requests.
     pub mirror: Option<RawMirror>,
+    /// How it is watched after an activation.
+    #[serde(default)]
+    pub auto_back: RawAutoBack,
     /// How a switch leaves its clients.
     #[serde(default)]
     pub session: RawSession,

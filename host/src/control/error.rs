@@ -24,6 +24,9 @@ pub enum ApiError {
     /// Another token came.
     #[error("that is not the token")]
     WrongToken,
+    /// The role is not enough.
+    #[error("this needs the admin token, which is in `admin.token` in the state folder")]
+    NotAdmin,
     /// The switch says no.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -58,12 +61,24 @@ impl ApiError {
         match self {
             Self::NoToken => (StatusCode::UNAUTHORIZED, "no_token"),
             Self::WrongToken => (StatusCode::FORBIDDEN, "wrong_token"),
+            Self::NotAdmin => (StatusCode::FORBIDDEN, "not_admin"),
             Self::StrangeHost => (StatusCode::MISDIRECTED_REQUEST, "strange_host"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-            Self::NotFound(_) | Self::Refused(Refusal::NoSuchRelease(_)) => (StatusCode::NOT_FOUND, "not_found"),
-            Self::Refused(Refusal::NowhereToGo(_) | Refusal::Overtaken(_) | Refusal::NothingBefore) => {
-                (StatusCode::CONFLICT, "conflict")
+            Self::NotFound(_)
+            | Self::Refused(Refusal::NoSuchRelease(_) | Refusal::NoFence(_) | Refusal::NotQuarantined(_)) => {
+                (StatusCode::NOT_FOUND, "not_found")
             }
+            Self::Refused(
+                Refusal::NowhereToGo { .. }
+                | Refusal::NotOnTheWay { .. }
+                | Refusal::AlreadySo { .. }
+                | Refusal::Ambiguous(_)
+                | Refusal::NothingToConfirm
+                | Refusal::NothingBefore
+                | Refusal::Overtaken(_),
+            ) => (StatusCode::CONFLICT, "conflict"),
+            Self::Refused(Refusal::Fence { .. }) => (StatusCode::CONFLICT, "fence"),
+            Self::Refused(Refusal::Quarantined { .. }) => (StatusCode::CONFLICT, "quarantined"),
             Self::Starting | Self::Refused(Refusal::NotNow(_)) => (StatusCode::SERVICE_UNAVAILABLE, NOT_NOW),
             Self::Refused(Refusal::Policy { rejection, .. }) if rejection.is_ours() => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "host")

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::release::Release;
 use crate::switch::Switch;
+use crate::switch::judge::Sentence;
 use crate::telemetry::histogram::HistogramTotals;
 use crate::telemetry::told::{Came, Ended};
 use crate::telemetry::{Counts, Limit, STATUS_CLASSES, Telling, VipCounts};
@@ -45,6 +46,7 @@ pub fn text(switch: &Switch) -> String {
         }
     }
 
+    auto_back(&mut page, switch);
     ended(&mut page, release, counts);
     tried(&mut page, release);
     page.family("switchback_decision_seconds", "histogram", "How long a policy took to decide.");
@@ -64,6 +66,19 @@ pub fn text(switch: &Switch) -> String {
     }
     members(&mut page, release);
     page.0
+}
+
+/// What the host does by itself.
+fn auto_back(page: &mut Page, switch: &Switch) {
+    page.family("switchback_watching", "gauge", "1 while a release is watched after its activation.");
+    page.sample("switchback_watching", &[], u8::from(switch.docket.watching().is_some()));
+    page.family("switchback_latched", "gauge", "1 where the host went back by itself, until a person switches.");
+    page.sample("switchback_latched", &[], u8::from(switch.is_latched()));
+    page.family("switchback_verdicts_total", "counter", "Releases found worse than before, by what came of it.");
+    for sentence in Sentence::ALL {
+        let total = switch.docket.verdicts(sentence);
+        page.sample("switchback_verdicts_total", &[("sentence", sentence.name())], total);
+    }
 }
 
 /// How pools and their members stand.

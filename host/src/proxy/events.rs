@@ -58,6 +58,14 @@ pub enum EventKind {
     Calm,
     /// Other members of a pool were found than before.
     Found,
+    /// A release is watched after its activation, or has been.
+    Watched,
+    /// A release does worse than the one before.
+    Worse,
+    /// It does, but so do vips that the change has nothing to do with.
+    Excused,
+    /// The host went back by itself, and waits for a person.
+    WentBack,
 }
 
 impl fmt::Display for EventKind {
@@ -70,6 +78,10 @@ impl fmt::Display for EventKind {
             Self::Panic => "panic",
             Self::Calm => "calm",
             Self::Found => "found",
+            Self::Watched => "watched",
+            Self::Worse => "worse",
+            Self::Excused => "excused",
+            Self::WentBack => "went back",
         })
     }
 }
@@ -78,7 +90,7 @@ impl Events {
     /// Tells of a change.
     pub fn tell(&self, kind: EventKind, pool: Option<&str>, member: Option<&Address>, reason: String) {
         match kind {
-            EventKind::Healthy | EventKind::CameBack | EventKind::Calm | EventKind::Found => {
+            EventKind::Healthy | EventKind::CameBack | EventKind::Calm | EventKind::Found | EventKind::Watched => {
                 tracing::info!(?kind, pool, member = member.map(tracing::field::display), "{reason}");
             }
             _ => tracing::warn!(?kind, pool, member = member.map(tracing::field::display), "{reason}"),

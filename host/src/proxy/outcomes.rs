@@ -115,6 +115,11 @@ impl Outcomes {
         self.slots.of(worker).falls.add();
     }
 
+    /// The pools that requests can go to, by name.
+    pub fn pools(&self) -> &[Arc<str>] {
+        &self.pools
+    }
+
     /// The sums over all workers.
     pub fn totals(&self) -> OutcomeTotals {
         let all = SeriesTotals::of(self.slots.iter().map(|slot| &slot.all));
@@ -175,8 +180,7 @@ impl Outcome {
     }
 
     fn took(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = bucket_of(nanos).saturating_sub(FIRST_BOUND).min(TIMES - 1);
+        let bucket = TimeTotals::bucket_of(time);
         self.each(|series| series.times.0[bucket].add());
     }
 
@@ -187,6 +191,21 @@ impl Outcome {
 
     fn of_pool(&self) -> Option<&Series> {
         Some(&self.of.slots.of(self.worker).by_pool[self.pool.get()?])
+    }
+}
+
+impl OutcomeTotals {
+    /// What came since `before`, which is the same vip of the same release earlier.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        // A release's pools do not change, nor does their order.
+        let pools = self.pools.iter().zip(&before.pools);
+        Self {
+            all: self.all.since(&before.all),
+            falls: self.falls.saturating_sub(before.falls),
+            statuses: std::array::from_fn(|class| self.statuses[class].saturating_sub(before.statuses[class])),
+            pools: pools.map(|((name, now), (_, before))| (name.clone(), now.since(before))).collect(),
+        }
     }
 }
 
@@ -252,6 +271,17 @@ impl TimeTotals {
             sum += count;
             sum as f64 >= wanted
         })
+    }
+
+    /// The bucket that a time is in.
+    pub fn bucket_of(time: Duration) -> usize {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        bucket_of(nanos).saturating_sub(FIRST_BOUND).min(TIMES - 1)
+    }
+
+    /// This many more in the bucket of a time.
+    pub fn add(&mut self, time: Duration, many: u64) {
+        self.0[Self::bucket_of(time)] += many;
     }
 
     /// How many took longer than the bucket allows.

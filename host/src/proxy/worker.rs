@@ -75,7 +75,7 @@ pub enum Order {
     /// Accept no more connections at the listener of this id.
     StopListening(Arc<str>),
     /// Say that all decisions that began before this order are made.
-    Fence(oneshot::Sender<Instant>),
+    Barrier(oneshot::Sender<Instant>),
 }
 
 /// What all workers share when they start.
@@ -181,7 +181,7 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
                 tokio::task::spawn_local(listener::accept(worker.clone(), socket, listener, stopped));
             }
             Some(Order::StopListening(id)) => drop(listeners.remove(&id)),
-            Some(Order::Fence(passed)) => {
+            Some(Order::Barrier(passed)) => {
                 let _ = passed.send(Instant::now());
             }
             None => break,

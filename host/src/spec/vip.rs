@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::auto_back::AutoBackSpec;
 use super::session::SessionSpec;
 
 /// Where requests enter, and what decides for them.
@@ -42,6 +43,9 @@ pub struct VipSpec {
     /// How a switch that changes it leaves its clients.
     #[serde(default, skip_serializing_if = "is_default")]
     pub session: SessionSpec,
+    /// How it is watched after an activation.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub auto_back: AutoBackSpec,
 }
 
 /// How long members may take for a vip's requests; what is `None` is as the pool says.
@@ -172,6 +176,7 @@ impl VipSpec {
             timeouts: VipTimeouts::default(),
             mirror: None,
             session: SessionSpec::default(),
+            auto_back: AutoBackSpec::default(),
         }
     }
 
@@ -183,6 +188,14 @@ impl VipSpec {
         };
         let mirror = self.mirror.as_ref().map(|mirror| mirror.pool.as_str());
         decider.into_iter().chain(self.fallback.as_deref()).chain(mirror)
+    }
+
+    /// The policy that decides, where it is one that does.
+    pub fn policy(&self) -> Option<&str> {
+        match &self.decider {
+            DeciderSpec::Policy(policy) => Some(policy),
+            DeciderSpec::Pool(_) => None,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! One thread owns the SQLite file and writes in the order it is asked; nobody else waits for the disk unless they want
 //! to. Each record is one transaction with full sync: after `kill -9` a record is whole or not there.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::digest::Digest;
 use crate::spec::Spec;
-use crate::switch::standing::Standing;
+use crate::switch::standing::{Known, Standing};
 
 /// Entries kept; older ones are dropped, some at a time.
 const ENTRIES_MAX: u64 = 10_000;
@@ -70,12 +70,20 @@ pub enum Kind {
     Canary,
     /// A change was refused; what serves did not change.
     Refuse,
+    /// A release became a point of no return.
+    Fence,
+    /// It is none any more.
+    Unfence,
+    /// Somebody confirmed a release.
+    Confirm,
+    /// A digest was let out of quarantine.
+    Unquarantine,
     /// A policy failed on a request; an earlier rung of the ladder answered.
     Fall,
 }
 
 /// Through which door a change came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Door {
     /// The configuration file.
@@ -138,6 +146,8 @@ pub struct Record {
 pub struct Recovered {
     /// Where the host stood.
     pub standing: Option<Standing>,
+    /// What the releases on its trail are.
+    pub known: BTreeMap<u64, Known>,
     /// The highest release number ever given.
     pub last_number: u64,
     /// What the doors had read.
@@ -361,7 +371,33 @@ fn recover(connection: &Connection) -> Result<Recovered, JournalError> {
         // A door of another version is none of ours.
         seen.extend(from_word(&door).map(|door| Seen { door, name, content }));
     }
-    Ok(Recovered { standing, last_number, seen })
+    let known = standing.as_ref().map_or_else(|| Ok(BTreeMap::new()), |standing| known(connection, standing))?;
+    Ok(Recovered { standing, known, last_number, seen })
+}
+
+/// What the releases of the trail are. Their contents may be long, and little of them is needed.
+fn known(connection: &Connection, standing: &Standing) -> Result<BTreeMap<u64, Known>, JournalError> {
+    #[derive(Deserialize)]
+    struct Policies {
+        policies: BTreeMap<String, Policy>,
+    }
+    #[derive(Deserialize)]
+    struct Policy {
+        digest: Option<Digest>,
+    }
+    let mut select = connection.prepare("SELECT digest, spec FROM releases WHERE number = ?1")?;
+    let mut known = BTreeMap::new();
+    for number in standing.trail.steps() {
+        let row =
+            select.query_row([number], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).optional()?;
+        let Some((digest, text)) = row else { continue };
+        let Ok(digest) = digest.parse() else { continue };
+        let Policies { policies } = from_json("a release", &text)?;
+        let plain = |name: String| crate::spec::one_vip::plain(&name).to_owned();
+        let its = policies.into_iter().filter_map(|(name, policy)| Some((plain(name), policy.digest?)));
+        known.insert(*number, Known { digest, builds: its.collect() });
+    }
+    Ok(known)
 }
 
 fn to_json(value: &impl Serialize) -> String {

@@ -1,15 +1,21 @@
 //! Forward: a change becomes a release, is staged, warmed, journalled, and only then swapped in.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::canary::{Trial, leads_to};
 use super::change::Change;
 use super::receipt::{Origin, Receipt};
 use super::share::Share;
+use super::standing::{Brings, Standing, builds};
+use super::step::Step;
 use super::{Refusal, State, Switch};
 use crate::causes::with_causes;
+use crate::config::reload::last_seen;
+use crate::digest::Digest;
 use crate::policy::compile::Compiled;
-use crate::store::journal::{Record, Seen};
+use crate::spec::Spec;
+use crate::store::journal::{Door, Record, Seen};
 
 impl Switch {
     /// Makes a change current. Answers when every worker has switched. `seen` is what a door read; it is remembered only
@@ -63,12 +69,35 @@ impl Switch {
         origin: &Origin,
         seen: Vec<Seen>,
     ) -> Result<Receipt, Refusal> {
-        let (generation, number) = {
+        let number = self.take_number();
+        let receipt = self.activate_as(number, change, trial, origin, seen).await;
+        if receipt.as_ref().map_or(true, |receipt| !receipt.changed || receipt.to.number != number) {
+            self.give_back(number);
+        }
+        receipt
+    }
+
+    async fn activate_as(
+        &self,
+        number: u64,
+        change: Change,
+        trial: Option<&Trial>,
+        origin: &Origin,
+        seen: Vec<Seen>,
+    ) -> Result<Receipt, Refusal> {
+        let (generation, standing) = {
             let state = self.state();
-            (state.generation, state.next_number)
+            (state.generation, state.standing.clone())
         };
         let current = self.current.get();
+        if let Change::Kept(release, _) = &change {
+            check_kept(&standing, *release, origin)?;
+        }
+        if origin.confirm_within.is_some() && current.number == 0 {
+            return Err(Step::back().on(&standing.trail).expect_err("there is nothing before the first"));
+        }
         let spec = Arc::new(change.apply((*current.spec).clone())?);
+        check_quarantine(&standing, &current.spec, &spec, origin)?;
         if *spec == *current.spec {
             self.journal.write(Record { seen, ..Record::default() }).await.map_err(closed)??;
             return Ok(Receipt::unchanged(origin, &current));
@@ -77,7 +106,9 @@ impl Switch {
             return self.step_to(canary, trial, origin).await;
         }
         let trial = trial.filter(|trial| trial.share < Share::ALL);
-        let (standing, kind, told) = leads_to(&self.standing(), number, trial, origin);
+        let text = seen.iter().find(|seen| seen.door == Door::File).and_then(|seen| last_seen(&seen.content));
+        let brings = Brings::new(number, spec.clone(), text.map(|(text, _)| text), origin);
+        let (standing, kind, told) = leads_to(&standing, trial, &brings, origin);
         let origin = &told;
 
         let policies = self.stage(&spec, Some(&current.spec)).await?;
@@ -99,26 +130,30 @@ impl Switch {
 
         let swapped = {
             let mut state = self.state();
-            state.next_number = number + 1;
             if state.generation != generation {
                 // Somebody went back in the meantime, and that is newer than what this change was made from.
                 self.rewrite(&state);
                 return Err(Refusal::Overtaken(state.standing.trail.current()));
             }
-            (state.standing, ..) = leads_to(&state.standing, number, trial, origin);
+            (state.standing, ..) = leads_to(&state.standing, trial, &brings, origin);
             if state.standing != standing {
                 // Something else of it was changed in the meantime, and the journal says otherwise by now.
                 self.rewrite(&state);
             }
             state.ready.insert(number, release.clone());
-            let swapped =
-                if trial.is_some() { self.swap_beside(&mut state, release) } else { self.swap(&mut state, release) };
-            if swapped.has_left {
-                self.rewrite(&state);
+            if trial.is_some() {
+                self.swap_beside(&mut state, release)
+            } else {
+                let swapped = self.swap(&mut state, release);
+                self.docket.put(&swapped, origin);
+                if swapped.has_left {
+                    self.rewrite(&state);
+                }
+                swapped
             }
-            swapped
         };
         self.listen();
+        self.unconfirmed.notify_one();
         // The workers are asked first: with thousands of pools, the other takes longer than they do.
         let (timing, ()) = tokio::join!(self.settle(&swapped), async { self.keep_watch(None) });
         // Once more: a step that ended meanwhile may have closed what this release listens on.
@@ -143,6 +178,26 @@ impl Switch {
         if let Some(entry) = receipt.id {
             self.journal.attach(entry, serde_json::to_string(receipt).expect("a receipt is plain data"));
         }
+    }
+}
+
+/// What was gone back from comes back only through the API.
+fn check_quarantine(standing: &Standing, current: &Spec, new: &Spec, origin: &Origin) -> Result<(), Refusal> {
+    if origin.door == Door::Api {
+        return Ok(());
+    }
+    let serves: BTreeSet<Digest> = builds(current).map(|(_, digest)| digest).collect();
+    let mut brought = builds(new).map(|(_, digest)| digest).filter(|digest| !serves.contains(digest));
+    brought.find_map(|digest| standing.refused(digest)).map_or(Ok(()), Err)
+}
+
+/// A kept release from before a point of no return is as far away as by `back`.
+fn check_kept(standing: &Standing, release: u64, origin: &Origin) -> Result<(), Refusal> {
+    let steps = &standing.trail.steps()[..=standing.trail.position()];
+    let fences = steps.iter().rev().filter_map(|step| Some((*step, standing.fences.get(step)?)));
+    match fences.into_iter().find(|(fence, _)| release < *fence) {
+        Some((fence, mark)) if !origin.over_fence => Err(Refusal::Fence { release: fence, why: mark.why.clone() }),
+        _ => Ok(()),
     }
 }
 

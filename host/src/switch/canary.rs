@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 
 use super::receipt::{Origin, Receipt};
 use super::share::Share;
-use super::standing::Standing;
+use super::standing::{Brings, Known, Standing};
+use super::step::Step;
 use super::trail::Trail;
 use super::{Refusal, State, Swapped, Switch};
 use crate::causes::with_causes;
@@ -113,7 +114,10 @@ impl Switch {
         let (kind, origin, swapped) = if trial.share == Share::ALL {
             self.check_known(&release, origin)?;
             state.standing = state.standing.on(state.standing.trail.then(number));
-            (Kind::Activate, origin.clone(), self.swap(&mut state, release))
+            Brings::new(number, release.spec.clone(), None, origin).add_to(&mut state.standing);
+            let swapped = self.swap(&mut state, release);
+            self.docket.put(&swapped, origin);
+            (Kind::Activate, origin.clone(), swapped)
         } else {
             let canary = trial.of(number, Some(&canary));
             let origin = canary.told(origin);
@@ -127,27 +131,32 @@ impl Switch {
         Ok((kind, origin, swapped, written))
     }
 
-    /// What a step does to the canary that is under way: `back` ends it, and `forward` is another change. A host that goes
-    /// back from the current release goes back from both.
+    /// What a step does to the canary that is under way: `back` ends it, and every other step is another change. A host
+    /// that goes back from the current release goes back from both.
     pub(super) fn end_canary(
         &self,
         state: &mut State,
-        kind: Kind,
+        step: &Step,
         origin: &Origin,
         expected: Option<u64>,
     ) -> Result<Option<(Swapped, Written)>, Refusal> {
         let Some(canary) = state.standing.canary.clone() else { return Ok(None) };
-        if kind != Kind::Back {
+        if *step != Step::back() && origin.door != Door::Host {
             return Err(canary.refusal());
         }
-        if expected.is_some_and(|expected| expected != canary.release) {
+        if *step != Step::back() || expected.is_some_and(|expected| expected != canary.release) {
             return Ok(None);
         }
-        state.standing.canary = None;
         let serving = self.current.serving();
+        if let Some(gone) = serving.canary() {
+            let known = Known::of(&gone.release);
+            state.standing.quarantine(&[(gone.release.number, &known)], &serving.release.spec, false, origin);
+        }
+        state.standing.canary = None;
+        state.standing.switched_by(origin);
         let old = serving.canary().map_or_else(|| serving.release.clone(), |canary| canary.release.clone());
         let swapped = Swapped { old, ..self.swap(state, serving.release.clone()) };
-        let entry = Some(swapped.entry(kind, origin));
+        let entry = Some(swapped.entry(step.kind, origin));
         let record = Record { entry, standing: Some(state.standing.clone()), ..Record::default() };
         Ok(Some((swapped, self.journal.write_after(record))))
     }
@@ -204,15 +213,18 @@ impl Switch {
 /// Where a change leads to that may be a trial: the standing after it, what the journal calls it, and why it is made.
 pub(super) fn leads_to(
     standing: &Standing,
-    number: u64,
     trial: Option<&Trial>,
+    brings: &Brings,
     origin: &Origin,
 ) -> (Standing, Kind, Origin) {
+    let number = brings.number;
     if let Some(trial) = trial {
         let canary = trial.of(number, None);
         let origin = canary.told(origin);
         return (Standing { canary: Some(canary), ..standing.clone() }, Kind::Canary, origin);
     }
     let trail = if standing.trail.current() == 0 { Trail::starting_at(number) } else { standing.trail.then(number) };
-    (standing.on(trail), Kind::Activate, origin.clone())
+    let mut standing = standing.on(trail);
+    brings.add_to(&mut standing);
+    (standing, Kind::Activate, origin.clone())
 }

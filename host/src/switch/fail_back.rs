@@ -101,6 +101,9 @@ fn note(switch: &Switch, fall: &Fall) {
 async fn go_back(switch: &Switch, fall: &Fall, when: FailBack, last: &str) {
     let Fall { release, policy, .. } = fall;
     let name = &*policy.build.name;
+    if switch.is_latched() {
+        return;
+    }
     // Going back to the same policy, told the same, would change nothing, and the next fall would walk us further back.
     let serving = switch.current.serving();
     let is_canary = serving.canary().is_some_and(|canary| canary.release.number == *release);

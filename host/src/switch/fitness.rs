@@ -122,9 +122,9 @@ fn goes_alike(one: &PoolSpec, other: &PoolSpec) -> bool {
 fn destinations<'a>(release: &'a Release, decider: &'a DeciderSpec) -> impl Iterator<Item = &'a Arc<Pool>> {
     let names: Vec<&str> = match decider {
         DeciderSpec::Pool(pool) => vec![pool],
-        DeciderSpec::Policy(policy) => {
-            let manifest = release.policies.get(policy.as_str()).map(|policy| &policy.manifest);
-            manifest.map(|manifest| manifest.pools.iter().map(String::as_str).collect()).unwrap_or_default()
+        DeciderSpec::Policy(name) => {
+            let pools = release.policies.get(name.as_str()).map_or(&[][..], |policy| &policy.manifest.pools);
+            pools.iter().filter_map(|pool| Some(release.spec.pool_meant(name, pool)?.0.as_str())).collect()
         }
     };
     names.into_iter().filter_map(|name| release.pools.get(name))

@@ -17,12 +17,31 @@ pub struct Origin {
     pub why: String,
     /// Whether it is wanted even if all members of a pool are sick.
     pub force: bool,
+    /// Whether it may go back over a point of no return.
+    pub over_fence: bool,
+    /// Goes back by itself unless it is confirmed within this time.
+    pub confirm_within: Option<std::time::Duration>,
+    /// Why the release that it makes is a point of no return, if it is.
+    pub fence: Option<String>,
 }
 
 impl Origin {
     /// The host itself.
     pub fn host(why: impl Into<String>) -> Self {
-        Self { door: Door::Host, who: "switchback".into(), why: why.into(), force: false }
+        Self::through(Door::Host, "switchback", why)
+    }
+
+    /// Through a door, and as usual in everything else.
+    pub fn through(door: Door, who: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            door,
+            who: who.into(),
+            why: why.into(),
+            force: false,
+            over_fence: false,
+            confirm_within: None,
+            fence: None,
+        }
     }
 
     pub(super) fn entry(&self, kind: Kind, from: Option<u64>, to: Option<u64>, why: String) -> Entry {

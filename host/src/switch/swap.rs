@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::standing::LeftStanding;
+use super::standing::{Known, LeftStanding, Standing};
 use super::{State, Swapped, Switch};
 use crate::proxy::session::{Held, Session};
 use crate::release::Release;
@@ -19,21 +19,23 @@ const LEFT_MAX: usize = super::KEPT_READY;
 
 impl Switch {
     /// Makes `release` current, with what the standing has beside it. Under the state's lock, so that the journal sees
-    /// switches in their order. A release with a lower number is one that is gone back to.
+    /// switches in their order. The standing is that of after the switch.
     pub(super) fn swap(&self, state: &mut State, release: Arc<Release>) -> Swapped {
-        let is_back = release.number < self.current.pin().release.number;
-        self.swap_as(state, release, is_back)
+        self.swap_as(state, release, false)
     }
 
-    /// The same; `is_back` says whether it is away from what the sessions of the moment are to have nothing to do with.
+    /// The same; `is_back` says whether it is away from what no session is to have to do with any more.
     pub(super) fn swap_as(&self, state: &mut State, release: Arc<Release>, is_back: bool) -> Swapped {
         state.generation += 1;
-        let before = self.current.serving();
-        let old = before.release.clone();
-        let left = state.standing.left.clone();
+        let State { known, standing, .. } = &mut *state;
+        known.insert(release.number, Known::of(&release));
+        known.retain(|release, _| standing.trail.position_of(*release).is_some());
+        let old = self.current.get();
+        let left_before = standing.left.clone();
         if old.number != release.number {
-            let left = &mut state.standing.left;
-            left.retain(|left| if is_back { left.release < release.number } else { left.release != release.number });
+            let Standing { left, trail, .. } = standing;
+            let is_before = |number| trail.position_of(number).is_some_and(|position| position < trail.position());
+            left.retain(|left| if is_back { is_before(left.release) } else { left.release != release.number });
             if !is_back && keeps_sessions(&old) {
                 left.push(LeftStanding { release: old.number, at_millis: now_millis() });
                 left.drain(..left.len().saturating_sub(LEFT_MAX));
@@ -42,7 +44,7 @@ impl Switch {
         let at = Instant::now();
         let held = held(&old, &release, at);
         self.put(state, release.clone(), held.clone());
-        let has_left = state.standing.left != left;
+        let has_left = state.standing.left != left_before;
         Swapped { old, new: release, at, old_goes_on: false, held, has_left }
     }
 

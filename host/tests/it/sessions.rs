@@ -92,6 +92,17 @@ async fn who_goes_back_keeps_no_session_with_what_was_gone_back_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_vip_that_goes_back_keeps_no_session_with_what_it_goes_back_from() {
+    let (host, _members) = with_session("mode = \"drain-sticky\"").await;
+    assign(&host, "web", "green").await;
+    let (_, second) = visit(&host, "").await;
+    assign(&host, "docs", "green").await;
+    assert_eq!(host.control("POST", "/v1/back", r#"{"vip": "web", "steps": 2}"#).await.0, 200);
+    let (pool, cookie) = visit(&host, &second).await;
+    assert!(pool == "blue" && cookie != second, "{pool}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_switch_that_does_not_touch_a_vip_moves_its_sessions_along() {
     let (host, _members) = with_session("mode = \"drain-sticky\", limit = \"2s\"").await;
     let (_, first) = visit(&host, "").await;

@@ -49,6 +49,7 @@ impl Checker<'_> {
             timeouts: self.vip_timeouts(&raw)?,
             mirror: raw.mirror.as_ref().map(|mirror| self.inner("mirror").mirror(mirror, defined.pools)).transpose()?,
             session: self.inner("session").session(&raw.session)?,
+            auto_back: self.inner("auto_back").auto_back(&raw.auto_back)?,
             request_headers: self.inner("request_headers").header_rules(raw.request_headers)?,
             response_headers: self.inner("response_headers").header_rules(raw.response_headers)?,
             hosts: raw.hosts.into_iter().map(|host| host.into_inner().to_ascii_lowercase()).collect(),

@@ -1,7 +1,7 @@
 //! The swap itself, and what it leaves behind for a while: sessions, requests that wait, tunnels.
 //!
 //! Whatever serves is put here, whole, under the state's lock. What is left of releases before ends by itself, see
-//! [`Switch::settle_sessions`]. A step back keeps no sessions with what it goes back from.
+//! `settle_sessions`. A step back keeps no sessions with what it goes back from.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,7 @@ use switchback_plugins as plugins;
 use switchback_plugins::faulty;
 
 use crate::command_line::switchback;
+use crate::process::Site;
 use crate::support::{Answer, BY_GROUP, Host, Member, Setup, until, whole};
 
 /// Blue serves; green is there to be tried out.
@@ -161,6 +162,22 @@ async fn a_canary_is_taken_up_after_a_restart() {
     assert_eq!((numbers(&receipt), &*host.get("/", &[]).await.body), ((&json!("activate"), 1, 2), "green"));
     host.restart().await;
     assert_eq!((host.current(), host.app().switch.trail().steps()), (2, &[1, 2][..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_takes_over_goes_on_with_the_canary() {
+    let member = Member::named("blue").await;
+    let site = Site::new("\"127.0.0.1:0\"", member.address, "drain = \"10s\"");
+    let mut host = site.start(&[]).await;
+    let asked = site.ask(&["switch", "web", "green", "--share", "30%", "--key", "cookie:uid"]).await.unwrap();
+    assert_eq!(numbers(&asked), (&json!("canary"), 1, 2));
+    let _new = site.start(&["--take-over"]).await;
+    assert_eq!(host.ended().await, Some(0));
+    let canary = &site.ask(&["status"]).await.unwrap()["canary"];
+    assert_eq!((&canary["number"], &canary["share"], &canary["key"]), (&json!(2), &json!(0.3), &json!("cookie:uid")));
+    let asked = site.ask(&["activate", "r2", "--share", "60%"]).await.unwrap();
+    assert_eq!((numbers(&asked), &asked["why"]), ((&json!("canary"), 1, 2), &json!("60 % by cookie:uid")));
+    assert_eq!(numbers(&site.ask(&["activate", "r2"]).await.unwrap()), (&json!("activate"), 1, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -97,7 +97,7 @@ async fn one_vip_that_goes_back_keeps_no_session_with_what_it_goes_back_from() {
     assign(&host, "web", "green").await;
     let (_, second) = visit(&host, "").await;
     assign(&host, "docs", "green").await;
-    assert_eq!(host.control("POST", "/v1/back", r#"{"vip": "web", "steps": 2}"#).await.0, 200);
+    assert_eq!(host.control("POST", "/v1/back", r#"{"vip": "web"}"#).await.0, 200);
     let (pool, cookie) = visit(&host, &second).await;
     assert!(pool == "blue" && cookie != second, "{pool}");
 }

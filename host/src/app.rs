@@ -32,7 +32,7 @@ use crate::proxy::worker::{Handle, Shared, Worker};
 use crate::release::{Ground, Release};
 use crate::serving::Current;
 use crate::spec::Spec;
-use crate::store::journal::{Door, Journal, JournalError, Seen};
+use crate::store::journal::{Door, Journal, JournalError, Opening, Seen};
 use crate::store::{Store, StoreError};
 use crate::switch::change::{Change, Desired};
 use crate::switch::fail_back::{self, FALLS_WAITING_MAX};
@@ -156,7 +156,8 @@ impl App {
         inherited: Inherited,
         taken: Option<Taken<'_>>,
     ) -> Result<Self, StartError> {
-        let (journal, recovered) = Journal::open(&store.journal_path())?;
+        let opening = Opening { shared: taken.is_some(), ..Opening::default() };
+        let (journal, recovered) = Journal::open_as(&store.journal_path(), opening)?;
         let engine = Engine::new(config.workers).map_err(|error| StartError::Engine(format!("{error:#}")))?;
         engine.tick();
         let compiler = Compiler::new(engine, program, store.clone());
@@ -195,6 +196,7 @@ impl App {
             readiness: is_ready,
             token: store.token()?.into(),
             admin_token: store.admin_token()?.into(),
+            calls: Arc::default(),
         };
         let (mut taking, control, door) = match taken {
             Some(Taken { taking, control, door }) => {
@@ -202,8 +204,7 @@ impl App {
             }
             None => {
                 let control = control::Sockets::bind(config.control_listen, &store.socket_path())?;
-                let path = store.take_over_path();
-                let door = control::bind_unix(&path).map_err(|error| ControlError::Socket(path, error))?;
+                let door = control::bind_take_over(&store.take_over_path())?;
                 (None, control, door)
             }
         };
@@ -241,6 +242,9 @@ impl App {
         // All that can fail is done.
         if let Some(taking) = &mut taking {
             serve_instead(&switch, taking, config.drain).await?;
+            if let Err(error) = switch.journal.take_over().await {
+                tracing::error!(%error, "what the process before wrote last cannot be read");
+            }
         }
         readiness.send_replace(Readiness::Ready);
         calls = calls.or_else(serve_control);

@@ -31,6 +31,8 @@ mod switch;
 mod terms;
 mod activate;
 mod step;
+mod receipt;
+mod journal;
 mod trial;
 mod client;
 mod text;
@@ -69,6 +71,9 @@ struct Place {
     /// Print the control API's answer as JSON
     #[arg(long, global = true)]
     json: bool,
+    /// Change something only if this release is current, such as `r42`; refused otherwise
+    #[arg(long, global = true, value_name = "RELEASE")]
+    if_current: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -95,6 +100,8 @@ enum Command {
     Back(step::Step),
     /// Make the release after the current one current again: takes a `back` back
     Forward(step::Step),
+    Receipt(receipt::Receipt),
+    Journal(journal::Journal),
     /// Keep the releases that would go back by themselves
     ///
     /// A release that was activated with `--confirm-within` is gone back from unless this comes in time.
@@ -135,6 +142,8 @@ pub fn main() -> ExitCode {
         Command::Activate(activate) => activate.run(&place),
         Command::Back(step) => step.run(&place, "back"),
         Command::Forward(step) => step.run(&place, "forward"),
+        Command::Receipt(receipt) => receipt.run(&place),
+        Command::Journal(journal) => journal.run(&place),
         Command::Confirm(confirm) => confirm.run(&place),
         Command::Fence(fence) => fence.run(&place),
         Command::Unfence(unfence) => unfence.run(&place),
@@ -159,7 +168,8 @@ pub fn main() -> ExitCode {
 
 impl Place {
     fn client(&self) -> Client {
-        Client::of(self.state.clone().unwrap_or_else(|| client::state_folder(&self.config)))
+        let state = self.state.clone().unwrap_or_else(|| client::state_folder(&self.config));
+        Client::of(state).if_current(self.if_current.clone())
     }
 }
 

@@ -12,6 +12,9 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// The digest of nothing that is known: what comes before the first.
+    pub const ZERO: Self = Self([0; 32]);
+
     /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())

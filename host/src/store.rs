@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! journal.db        every release, switch and refusal (SQLite; anyone can open it)
+//! journal.db.damaged-TIME   one that could not be read, as it was found
+//! standing.json     the last good copy of where the host stands, for that day
 //! blobs/DIGEST      the bytes of every policy that some kept release names
 //! compiled/...      native code, a cache: may be deleted at any time
 //! control.token     what the control API asks for before it changes anything
@@ -106,6 +108,11 @@ impl Store {
         }
         let path = root.join("lock");
         let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let lock = match lock {
+            // What serves was there before the disk took nothing any more: so was the lock.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
+            lock => lock,
+        };
         lock.map_err(|error| StoreError::Io(error, path))
     }
 
@@ -260,7 +267,7 @@ pub const SOCKET_FILE: &str = "control.sock";
 pub const TAKE_OVER_FILE: &str = "take_over.sock";
 
 /// Writes a file so that it is either whole or not there, whatever is killed in between.
-fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut unique = [0; 8];
     getrandom::fill(&mut unique).expect("the system has randomness");
     let beside = path.with_extension(format!("{:016x}.new", u64::from_ne_bytes(unique)));

@@ -20,6 +20,7 @@ pub mod latch;
 pub mod fail_back;
 pub mod judge;
 pub mod hold;
+mod moment;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -199,6 +200,14 @@ pub enum Refusal {
     /// Somebody went back while this change was being prepared.
     #[error("overtaken: r{0} became current while this change was being prepared; look, and try again")]
     Overtaken(u64),
+    /// It is wanted of another release than the one that is current.
+    #[error("r{current} is current, not {}", names(expected))]
+    Precondition {
+        /// The releases it is wanted of.
+        expected: Vec<u64>,
+        /// The one that is.
+        current: u64,
+    },
     /// One thing is tried at a time.
     #[error("r{0} is a canary at {1}: step it up, or go back first")]
     CanaryUnderWay(u64, Share),
@@ -219,6 +228,10 @@ pub enum Refusal {
     /// What is not on the disk is not activated.
     #[error("cannot be recorded")]
     Journal(#[from] JournalError),
+}
+
+fn names(releases: &[u64]) -> String {
+    releases.iter().map(|number| format!("r{number}")).collect::<Vec<_>>().join(" or ")
 }
 
 impl Refusal {
@@ -400,7 +413,9 @@ impl Switch {
     pub fn refuse(&self, origin: &Origin, why: &str) {
         tracing::warn!(door = ?origin.door, who = origin.who, "refused: {why}");
         let entry = origin.entry(Kind::Refuse, Some(self.current.pin().release.number), None, why.to_owned());
-        drop(self.journal.write_after(Record { entry: Some(entry), ..Record::default() }));
+        let id = self.journal.write_after(Record { entry: Some(entry), ..Record::default() }).id;
+        // For whoever waits in this task, if anybody does.
+        let _ = receipt::REFUSED.try_with(|refused| refused.set(Some(id)));
     }
 
     /// What is listened on: by the listener's id, the address that is bound.
@@ -438,26 +453,36 @@ impl Switch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives every worker an order, and waits until all have answered.
-    async fn tell_workers<T>(&self, mut order: impl FnMut(oneshot::Sender<T>) -> Order) -> Vec<T> {
+    /// Gives every worker an order.
+    fn order_workers<T>(&self, mut order: impl FnMut(oneshot::Sender<T>) -> Order) -> Vec<oneshot::Receiver<T>> {
         let give = |worker: &Handle| {
             let (answer, answered) = oneshot::channel();
             worker.order(order(answer));
             answered
         };
-        let answers: Vec<_> = self.workers().iter().map(give).collect();
+        self.workers().iter().map(give).collect()
+    }
+
+    /// Gives every worker an order, and waits until all have answered.
+    async fn tell_workers<T>(&self, order: impl FnMut(oneshot::Sender<T>) -> Order) -> Vec<T> {
         let mut answered = Vec::new();
-        for answer in answers {
+        for answer in self.order_workers(order) {
             // A worker that has ended has nothing to say.
             answered.extend(answer.await.ok());
         }
         answered
     }
 
-    /// Follows a swap to its end: when has every worker switched, and what is left of the old release.
+    /// Follows a swap to its end: when has every worker switched, and what is left of the old release. A worker that is
+    /// stuck is not waited for: it switches with its next request, whatever it does now.
     async fn settle(&self, swapped: &Swapped) -> receipt::Timing {
-        let passed = self.tell_workers(Order::Barrier).await;
-        swapped.held.iter().for_each(|held| held.fenced());
+        let ordered = self.order_workers(Order::Barrier);
+        let workers = ordered.len();
+        let passed = receipt::in_time(ordered).await;
+        let workers_switched = passed.len();
+        if workers_switched == workers {
+            swapped.held.iter().for_each(|held| held.fenced());
+        }
         let switched = passed.into_iter().fold(swapped.at, Instant::max);
         let flights = &swapped.old.flights;
         let last = flights.last_decided_nanos().saturating_sub(crate::time::since_start(swapped.at));
@@ -466,19 +491,24 @@ impl Switch {
             switched_in_micros: micros(switched - swapped.at),
             last_old_decision_micros: last.div_ceil(1000),
             in_flight_on_old: flights.in_flight(),
+            workers: u32::try_from(workers).unwrap_or(u32::MAX),
+            workers_switched: u32::try_from(workers_switched).unwrap_or(u32::MAX),
         }
     }
 
     /// Brings sockets in line with the current release: opens what is missing, closes what it does not name. What
-    /// cannot be had now is tried again, see [`Switch::keep_listening`].
-    fn reconcile_listeners(&self) {
+    /// cannot be had now is tried again, see [`Switch::keep_listening`]; answers what.
+    fn reconcile_listeners(&self) -> Option<String> {
+        let mut refused = None;
         for release in self.current.serving().releases() {
             if let Err(refusal) = self.open_listeners(release) {
                 tracing::error!(release = release.number, %refusal, "a listener of what serves is not available");
+                refused = Some(refusal);
             }
         }
         self.listen();
         self.close_unused_listeners();
+        refused.map(|refusal| format!("{refusal}; it is tried again each second"))
     }
 
     /// Tries again, for ever, to listen where the current release wants to and could not.
@@ -542,7 +572,7 @@ impl Swapped {
         origin.entry(kind, Some(self.old.number), Some(self.new.number), origin.why.clone())
     }
 
-    fn receipt(&self, kind: Kind, origin: &Origin, timing: receipt::Timing, entry: Option<u64>) -> Receipt {
+    fn receipt(&self, kind: Kind, origin: &Origin, timing: receipt::Timing, entry: u64) -> Receipt {
         Receipt::new(kind, origin, &self.old, &self.new, timing, entry)
     }
 }

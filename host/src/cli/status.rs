@@ -81,6 +81,15 @@ impl Status {
             let digest = policy.digest.map_or_else(|| "not there".into(), |digest| digest.short());
             say!("policy    {} ({digest}) {}", policy.name, policy.description.as_deref().unwrap_or_default());
         }
+        let journal = &status.journal;
+        say!("journal   {} entries, {} bytes, head {}", journal.entries, journal.bytes, journal.head);
+        if let Some(since) = &journal.waiting_since {
+            let why = journal.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+            say!("          {} records wait for the disk since {since}{why}", journal.waiting);
+        }
+        if let Some(damage) = &journal.damage {
+            say!("          DAMAGED: {damage}");
+        }
         for entry in &status.recent {
             say!("recent    {}", entry_line(entry));
         }

@@ -14,9 +14,10 @@ use subtle::ConstantTimeEq;
 
 use super::Api;
 use super::error::ApiError;
+use super::once::{call, expected};
 use super::views::Terms;
 use crate::policy::text;
-use crate::store::journal::Door;
+use crate::store::journal::{Call, Door};
 use crate::switch::receipt::Origin;
 
 /// The name of whoever asks, for the history. Claimed, not proved: the token is what counts.
@@ -43,6 +44,8 @@ pub(super) enum Role {
 pub(super) struct Caller {
     who: String,
     role: Role,
+    expects: Option<Vec<u64>>,
+    call: Option<Call>,
 }
 
 /// Lets a request pass that carries `Authorization: Bearer TOKEN` (RFC 6750, 2.1), and notes the role that it gives.
@@ -79,7 +82,9 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         let who = parts.headers.get(X_WHO).map(|who| String::from_utf8_lossy(who.as_bytes()));
         let who = who.map_or_else(|| "unknown".into(), |who| text::printable(&who).into_owned());
-        Ok(Self { who, role: parts.extensions.get().copied().unwrap_or(Role::Reader) })
+        let role = parts.extensions.get().copied().unwrap_or(Role::Reader);
+        // What is not understood was refused before, see `once`.
+        Ok(Self { who, role, expects: expected(&parts.headers).ok().flatten(), call: call(&parts.headers) })
     }
 }
 
@@ -99,13 +104,13 @@ impl Caller {
         }
         let confirm_within = confirm_within.as_deref().map(confirm_time).transpose()?;
         let fence = fence.map(|fence| text::printable(&fence).into_owned());
-        let origin = Origin::through(Door::Api, self.who.clone(), why);
-        Ok(Origin { force, over_fence, confirm_within, fence, ..origin })
+        Ok(Origin { force, over_fence, confirm_within, fence, ..self.says(Some(why)) })
     }
 
     /// Where something that is only said is from.
     pub(super) fn says(&self, why: Option<String>) -> Origin {
-        Origin::through(Door::Api, self.who.clone(), text::printable(&why.unwrap_or_default()))
+        let origin = Origin::through(Door::Api, self.who.clone(), text::printable(&why.unwrap_or_default()));
+        Origin { expects: self.expects.clone(), call: self.call.clone(), ..origin }
     }
 
     /// # Errors

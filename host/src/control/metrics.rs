@@ -6,6 +6,7 @@ use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::release::Release;
+use crate::store::journal::Stand;
 use crate::switch::Switch;
 use crate::switch::judge::Sentence;
 use crate::telemetry::histogram::HistogramTotals;
@@ -55,6 +56,7 @@ pub fn text(switch: &Switch) -> String {
         page.histogram("switchback_decision_seconds", &[("policy", policy)], &took, [-22, 0]);
     }
     told(&mut page, &counts.telling);
+    journal(&mut page, &switch.journal.stand());
 
     page.family("switchback_pool_requests_total", "counter", "Requests given to a pool.");
     for pool in release.pools.values() {
@@ -194,6 +196,22 @@ fn told(page: &mut Page, telling: &Telling) {
     for (became, count) in spans {
         page.sample("switchback_spans_total", &[("became", became)], read(count));
     }
+}
+
+/// How the journal stands.
+fn journal(page: &mut Page, stand: &Stand) {
+    page.family("switchback_journal_entries", "gauge", "Entries of the journal that are on the disk.");
+    page.sample("switchback_journal_entries", &[], stand.entries);
+    page.family("switchback_journal_bytes", "gauge", "Bytes of the journal's file that are used.");
+    page.sample("switchback_journal_bytes", &[], stand.bytes);
+    page.family("switchback_journal_links_total", "counter", "Links of the journal's chain of hashes.");
+    page.sample("switchback_journal_links_total", &[], stand.links);
+    page.family("switchback_journal_waiting", "gauge", "Records that are not on the disk yet.");
+    page.sample("switchback_journal_waiting", &[], stand.waiting);
+    page.family("switchback_journal_write_failures_total", "counter", "Writes that the disk did not take.");
+    page.sample("switchback_journal_write_failures_total", &[], stand.failures);
+    page.family("switchback_journal_damaged", "gauge", "1 where the journal was found damaged in this life.");
+    page.sample("switchback_journal_damaged", &[], u8::from(stand.damage.is_some()));
 }
 
 struct Page(String);

@@ -19,13 +19,21 @@
 //! | `PUT /v1/releases/N/fence`, `DELETE ...` | make a release a point of no return; or one like any other |
 //! | `GET /v1/quarantine` | what was gone back from, and comes in again by a person only |
 //! | `DELETE /v1/quarantine/DIGEST` | let it in |
+//! | `GET /v1/receipts/ID` | an entry of the journal, and the receipt that was given |
+//! | `GET /v1/journal?since=ID&limit=N` | entries with receipts and hashes, a line of JSON each |
+//! | `GET /v1/journal/verify?head=HASH` | whether the chain of hashes holds |
+//! | `PUT`, `DELETE /v1/journal/ID/pin` | keep an entry whatever the bounds, or no longer |
+//!
+//! What changes something understands `If-Match` and `Idempotency-Key`, see [`super::once`].
+
+use std::cell::Cell;
 
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post, put};
@@ -34,12 +42,14 @@ use serde::{Deserialize, Serialize};
 use super::Api;
 use super::auth::{Caller, require_local_name, require_token};
 use super::error::ApiError;
+use super::journal;
 use super::metrics;
+use super::once::{etag, once};
 use super::readiness::{ready, require_started};
 use super::views::way::QuarantineView;
 use super::views::{
-    self, ActivateRequest, AssignRequest, History, MemberRequest, PoolView, ReleaseView, SayRequest, Status,
-    StepRequest, Terms, VipView,
+    self, ActivateRequest, AssignRequest, History, MemberRequest, PoolView, ReleaseView, SayRequest, StepRequest,
+    Terms, VipView,
 };
 use crate::policy::intake::upload::upload;
 use crate::policy::validate::POLICY_BYTES_MAX;
@@ -49,16 +59,13 @@ use crate::spec::{DeciderSpec, Spec};
 use crate::store::journal::{Entry, Kind};
 use crate::switch::canary::{Trial, key_of_trial};
 use crate::switch::change::{Change, MemberEdit};
-use crate::switch::receipt::{Origin, Receipt};
+use crate::switch::receipt::{Origin, REFUSED, Receipt};
 use crate::switch::share::Share;
 use crate::switch::step::{Far, Step};
 use crate::switch::{Refusal, Switch};
 
 /// Entries of the history that `status` shows.
 const RECENT: usize = 5;
-
-/// How long `status` waits for them.
-const DISK_PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Entries of the history that can be asked for at once.
 const HISTORY_MAX: usize = 1000;
@@ -67,6 +74,13 @@ type Answer<T> = Result<Json<T>, ApiError>;
 
 /// Carries a change out to its end, even if the caller hangs up in the middle of it.
 async fn whole(change: impl Future<Output = Result<Receipt, Refusal>> + Send + 'static) -> Answer<Receipt> {
+    let change = REFUSED.scope(Cell::new(None), async {
+        let receipt = change.await;
+        receipt.map_err(|refusal| match REFUSED.with(Cell::get) {
+            Some(entry) => ApiError::Journalled(Box::new(refusal.into()), entry),
+            None => refusal.into(),
+        })
+    });
     Ok(Json(tokio::spawn(change).await.expect("a change does not panic")?))
 }
 
@@ -81,6 +95,8 @@ pub(super) fn all(api: Api) -> Router {
         .route("/v1/confirm", post(confirm))
         .route("/v1/releases/{number}/fence", put(fence).delete(unfence))
         .route("/v1/quarantine/{digest}", delete(unquarantine))
+        .route_layer(middleware::from_fn_with_state(api.clone(), once))
+        .route("/v1/journal/{id}/pin", put(journal::pin).delete(journal::unpin))
         .route_layer(middleware::from_fn_with_state(api.clone(), require_token));
     Router::new()
         .route("/v1/status", get(status))
@@ -89,6 +105,9 @@ pub(super) fn all(api: Api) -> Router {
         .route("/v1/vips", get(vips))
         .route("/v1/pools", get(pools))
         .route("/v1/events", get(events))
+        .route("/v1/receipts/{id}", get(journal::receipt))
+        .route("/v1/journal", get(journal::export))
+        .route("/v1/journal/verify", get(journal::verify))
         .route("/v1/quarantine", get(quarantine))
         .route("/metrics", get(metrics))
         .merge(changing)
@@ -103,11 +122,9 @@ async fn metrics(State(api): State<Api>) -> impl IntoResponse {
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::text(&api.switch))
 }
 
-async fn status(State(api): State<Api>) -> Answer<Status> {
-    // How the host stands is known without the disk; what happened last is left out where the disk does not answer.
-    let recent = tokio::time::timeout(DISK_PATIENCE, api.switch.journal.history(RECENT)).await;
-    let recent = recent.ok().and_then(Result::ok).unwrap_or_default();
-    Ok(Json(views::status(&api.switch, recent)))
+async fn status(State(api): State<Api>) -> impl IntoResponse {
+    let status = views::status(&api.switch, api.switch.journal.history(RECENT).await);
+    ([(ETAG, etag(status.current.number))], Json(status))
 }
 
 #[derive(Deserialize)]
@@ -117,7 +134,7 @@ struct HistoryQuery {
 
 async fn history(State(api): State<Api>, query: Result<Query<HistoryQuery>, QueryRejection>) -> Answer<History> {
     let Query(query) = query.map_err(|error| ApiError::BadRequest(error.body_text()))?;
-    let entries = api.switch.journal.history(query.limit.unwrap_or(50).min(HISTORY_MAX)).await?;
+    let entries = api.switch.journal.history(query.limit.unwrap_or(50).min(HISTORY_MAX)).await;
     let trail = api.switch.trail();
     Ok(Json(History { current: trail.current(), trail: trail.steps().to_vec(), position: trail.position(), entries }))
 }

@@ -13,7 +13,7 @@ use crate::address::Address;
 use crate::proxy::seat::{MemberState, Seat};
 use crate::release::Release;
 use crate::spec::{DeciderSpec, Spec};
-use crate::store::journal::Entry;
+use crate::store::journal::{Entry, Stand};
 use crate::switch::Switch;
 use crate::switch::receipt::ReleaseName;
 use crate::switch::share::Share;
@@ -53,6 +53,8 @@ pub struct Status {
     pub auto_back: AutoBackView,
     /// The last entries of the history, newest first.
     pub recent: Vec<Entry>,
+    /// How the journal stands.
+    pub journal: Stand,
 }
 
 /// A release one step away.
@@ -256,13 +258,18 @@ pub fn status(switch: &Switch, recent: Vec<Entry>) -> Status {
     let trail = switch.trail();
     let ready = switch.ready();
     let step = |number: Option<u64>| number.map(|number| Step { number, ready: ready.contains(&number) });
+    // From a canary, it goes to what serves beside it, and nowhere else.
+    let (back, forward) = match serving.canary() {
+        Some(_) => (Some(current.number), None),
+        None => (trail.behind(), trail.ahead()),
+    };
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         current: (&**current).into(),
         canary: CanaryView::of(&serving),
         decided: DecidedView::all(&serving),
-        back: step(trail.behind()),
-        forward: step(trail.ahead()),
+        back: step(back),
+        forward: step(forward),
         way: way::way(switch, current),
         in_flight: current.flights.in_flight(),
         workers: switch.ground.workers,
@@ -271,6 +278,7 @@ pub fn status(switch: &Switch, recent: Vec<Entry>) -> Status {
         policies: policies(current),
         auto_back: auto_back::view(switch),
         recent,
+        journal: switch.journal.stand(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::canary::{Trial, leads_to};
 use super::change::Change;
+use super::moment::{JOURNALLED, moment};
 use super::receipt::{Origin, Receipt};
 use super::share::Share;
 use super::standing::{Brings, Standing, builds};
@@ -14,6 +15,7 @@ use crate::causes::with_causes;
 use crate::config::reload::last_seen;
 use crate::digest::Digest;
 use crate::policy::compile::Compiled;
+use crate::release::Release;
 use crate::spec::Spec;
 use crate::store::journal::{Door, Record, Seen};
 
@@ -90,6 +92,7 @@ impl Switch {
             (state.generation, state.standing.clone())
         };
         let current = self.current.get();
+        origin.check_current(current.number)?;
         if let Change::Kept(release, _) = &change {
             check_kept(&standing, *release, origin)?;
         }
@@ -99,8 +102,7 @@ impl Switch {
         let spec = Arc::new(change.apply((*current.spec).clone())?);
         check_quarantine(&standing, &current.spec, &spec, origin)?;
         if *spec == *current.spec {
-            self.journal.write(Record { seen, ..Record::default() }).await.map_err(closed)??;
-            return Ok(Receipt::unchanged(origin, &current));
+            return self.unchanged(origin, &current, seen).await;
         }
         if let (Some(canary), Some(trial)) = (self.may_change_to(&spec, trial)?, trial) {
             return self.step_to(canary, trial, origin).await;
@@ -119,20 +121,30 @@ impl Switch {
 
         // First: a step that came between has its members watched, not those of this change.
         if self.state().generation != generation {
+            origin.check_current(self.trail().current())?;
             return Err(Refusal::Overtaken(self.trail().current()));
         }
         prepared?;
         // On the disk before it serves: what was acknowledged is there after a crash.
         let entry = origin.entry(kind, Some(current.number), Some(number), origin.why.clone());
         let release_of_record = Some((number, (*spec).clone()));
-        let record = Record { entry: Some(entry), release: release_of_record, standing: Some(standing.clone()), seen };
+        let standing_of_record = Some(standing.clone());
+        let record = Record {
+            entry: Some(entry),
+            release: release_of_record,
+            standing: standing_of_record,
+            seen,
+            ..Record::default()
+        };
         let entry = self.journal.write(record).await.map_err(closed)??;
+        moment(JOURNALLED).await;
 
         let swapped = {
             let mut state = self.state();
             if state.generation != generation {
                 // Somebody went back in the meantime, and that is newer than what this change was made from.
                 self.rewrite(&state);
+                origin.check_current(state.standing.trail.current())?;
                 return Err(Refusal::Overtaken(state.standing.trail.current()));
             }
             (state.standing, ..) = leads_to(&state.standing, trial, &brings, origin);
@@ -157,13 +169,24 @@ impl Switch {
         // The workers are asked first: with thousands of pools, the other takes longer than they do.
         let (timing, ()) = tokio::join!(self.settle(&swapped), async { self.keep_watch(None) });
         // Once more: a step that ended meanwhile may have closed what this release listens on.
-        self.reconcile_listeners();
-        let receipt = swapped.receipt(kind, origin, timing, Some(entry));
+        let not_listening = self.reconcile_listeners();
+        let mut receipt = swapped.receipt(kind, origin, timing, entry);
+        receipt.troubles.extend(not_listening);
         self.attach(&receipt);
         let (digest, from) = (swapped.new.digest.short(), current.number);
         match trial {
             None => tracing::info!(release = number, digest, from, "release activated"),
             Some(_) => tracing::info!(release = number, digest, beside = from, why = origin.why, "release tried out"),
+        }
+        Ok(receipt)
+    }
+
+    /// Answers a change that found everything as it wanted. What the door read is remembered all the same.
+    async fn unchanged(&self, origin: &Origin, current: &Release, seen: Vec<Seen>) -> Result<Receipt, Refusal> {
+        let receipt = Receipt::unchanged(origin, current);
+        let unchanged = origin.call.clone().map(|call| (call, to_json(&receipt)));
+        if !seen.is_empty() || unchanged.is_some() {
+            self.journal.write(Record { seen, unchanged, ..Record::default() }).await.map_err(closed)??;
         }
         Ok(receipt)
     }
@@ -176,9 +199,13 @@ impl Switch {
 
     pub(super) fn attach(&self, receipt: &Receipt) {
         if let Some(entry) = receipt.id {
-            self.journal.attach(entry, serde_json::to_string(receipt).expect("a receipt is plain data"));
+            self.journal.attach(entry, to_json(receipt));
         }
     }
+}
+
+fn to_json(receipt: &Receipt) -> String {
+    serde_json::to_string(receipt).expect("a receipt is plain data")
 }
 
 /// What was gone back from comes back only through the API.

@@ -111,12 +111,13 @@ impl Switch {
     ) -> Result<Entry, Refusal> {
         let mut state = self.state();
         state.hold.may_step()?;
+        origin.check_current(state.standing.trail.current())?;
         change(&mut state.standing)?;
         let entry = origin.entry(kind, Some(state.standing.trail.current()), release, origin.why.clone());
         let standing = Some(state.standing.clone());
-        drop(self.journal.write_after(Record { entry: Some(entry.clone()), standing, ..Record::default() }));
+        let id = self.journal.write_after(Record { entry: Some(entry.clone()), standing, ..Record::default() }).id;
         tracing::info!(?kind, release, who = origin.who, why = origin.why, "noted");
-        Ok(entry)
+        Ok(Entry { id, ..entry })
     }
 
     /// Goes back from releases that nobody confirms in time, for ever.

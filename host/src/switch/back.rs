@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::activate::closed;
-use super::canary::Written;
+use super::moment::{SWAPPED, moment};
 use super::receipt::{Origin, Receipt};
 use super::step::{Far, Half, Step};
 use super::trail::Trail;
 use super::{Refusal, State, Swapped, Switch};
+use crate::causes::with_causes;
 use crate::release::Release;
-use crate::store::journal::{Door, Kind, Record};
+use crate::store::journal::{Door, JournalError, Kind, Record, Written};
 
 /// How long the answer waits for the disk. After that the receipt says `durable: false`, and the journal catches up.
 const DISK_PATIENCE: Duration = Duration::from_millis(500);
@@ -36,10 +37,18 @@ impl Switch {
     /// # Errors
     /// When there is none, a point of no return lies between, its pools are sick, or it cannot be made ready.
     pub async fn step(&self, step: &Step, origin: &Origin) -> Result<Receipt, Refusal> {
-        match &step.vip {
+        let receipt = match &step.vip {
             None => self.whole_step(step, origin, None).await,
             Some(vip) => self.step_of(vip, step, origin).await,
+        };
+        match &receipt {
+            // Whose place it is, may be another's by now: the journal as well.
+            Err(Refusal::NotNow(_)) | Ok(_) => {}
+            // The host itself tries again, and says so where it does not.
+            Err(refusal) if origin.door == Door::Api => self.refuse(origin, &with_causes(refusal)),
+            Err(_) => {}
         }
+        receipt
     }
 
     /// Goes back only if `from` is still current: for those who judged by it.
@@ -56,6 +65,7 @@ impl Switch {
                 let mut state = self.state();
                 state.hold.may_step()?;
                 let current = state.standing.trail.current();
+                origin.check_current(current)?;
                 if let Some(ended) = self.end_canary(&mut state, step, origin, expected)? {
                     break ended;
                 }
@@ -86,6 +96,7 @@ impl Switch {
             let (generation, trail) = {
                 let state = self.state();
                 state.hold.may_step()?;
+                origin.check_current(state.standing.trail.current())?;
                 if let Some(canary) = &state.standing.canary {
                     return Err(canary.refusal());
                 }
@@ -165,16 +176,23 @@ impl Switch {
     }
 
     pub(super) async fn follow(&self, kind: Kind, origin: &Origin, swapped: Swapped, written: Written) -> Receipt {
+        moment(SWAPPED).await;
         let timing = self.settle(&swapped).await;
-        self.reconcile_listeners();
+        let not_listening = self.reconcile_listeners();
         self.keep_watch(None);
         self.switched.notify_one();
-        let written = tokio::time::timeout(DISK_PATIENCE, written).await;
-        let written = written.map_err(closed).and_then(|written| written.map_err(closed)).and_then(|entry| Ok(entry?));
+        let id = written.id;
+        let written = match tokio::time::timeout(DISK_PATIENCE, written).await {
+            Ok(written) => written.map_err(closed).and_then(|entry| Ok(entry?)),
+            Err(_) => Err(JournalError::Slow(DISK_PATIENCE).into()),
+        };
+        let mut receipt = swapped.receipt(kind, origin, timing, *written.as_ref().unwrap_or(&id));
+        receipt.troubles.extend(not_listening);
         if let Err(refusal) = &written {
-            tracing::error!(%refusal, "the switch is done but not on the disk yet");
+            tracing::error!(refusal = with_causes(refusal), "the switch is done but not on the disk yet");
+            receipt.durable = false;
+            receipt.troubles.push(with_causes(refusal));
         }
-        let receipt = swapped.receipt(kind, origin, timing, written.ok());
         self.attach(&receipt);
         let (release, from) = (receipt.to.number, receipt.from.number);
         match kind {

@@ -13,7 +13,6 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
 use super::receipt::{Origin, Receipt};
 use super::share::Share;
@@ -25,7 +24,7 @@ use crate::causes::with_causes;
 use crate::release::Release;
 use crate::spec::Spec;
 use crate::spec::key::{KeySpec, NotAKey};
-use crate::store::journal::{Door, JournalError, Kind, Record};
+use crate::store::journal::{Door, Kind, Record, Written};
 
 /// A release that is tried out, as the journal has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,9 +53,6 @@ pub struct Trial {
 pub fn key_of_trial(text: &str) -> Result<KeySpec, NotAKey> {
     if text == "client" { Ok(KeySpec::ClientAddress) } else { text.parse() }
 }
-
-/// What the journal said when it was told of a switch that had been made.
-pub(super) type Written = oneshot::Receiver<Result<u64, JournalError>>;
 
 impl Trial {
     fn of(&self, release: u64, before: Option<&CanaryStanding>) -> CanaryStanding {
@@ -108,6 +104,7 @@ impl Switch {
         let mut state = self.state();
         state.hold.may_step()?;
         let current = state.standing.trail.current();
+        origin.check_current(current)?;
         let canary = state.standing.canary.clone().filter(|canary| canary.release == number);
         let canary = canary.ok_or(Refusal::Overtaken(current))?;
         let release = state.ready.get(&number).cloned().ok_or(Refusal::NoSuchRelease(number))?;

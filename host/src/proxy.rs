@@ -43,6 +43,7 @@ pub mod queue;
 pub mod retry_budget;
 pub mod timeouts;
 pub mod sticky;
+pub mod session;
 pub mod mirror;
 pub mod transport;
 pub mod tls;

@@ -9,6 +9,7 @@ pub mod change;
 pub mod receipt;
 pub mod activate;
 pub mod back;
+pub mod swap;
 pub mod step;
 pub mod acts;
 pub mod share;
@@ -43,6 +44,7 @@ use crate::policy::compile::{Compiled, Compiler};
 use crate::proxy::inherited::{Inherited, Passed};
 use crate::proxy::keeper;
 use crate::proxy::listeners::Listeners;
+use crate::proxy::session::Held;
 use crate::proxy::worker::{Handle, Order};
 use crate::release::{Ground, Release};
 use crate::serving::Current;
@@ -483,6 +485,9 @@ impl Switch {
         let workers = ordered.len();
         let passed = receipt::in_time(ordered).await;
         let workers_switched = passed.len();
+        if workers_switched == workers {
+            swapped.held.iter().for_each(|held| held.fenced());
+        }
         let switched = passed.into_iter().fold(swapped.at, Instant::max);
         let flights = &swapped.old.flights;
         let last = flights.last_decided_nanos().saturating_sub(crate::time::since_start(swapped.at));
@@ -561,6 +566,10 @@ struct Swapped {
     at: Instant,
     /// Whether the old one decides as before, beside the new one.
     old_goes_on: bool,
+    /// What waits for requests of the old one.
+    held: Vec<Arc<Held>>,
+    /// Whether the standing says something else of sessions since.
+    has_left: bool,
 }
 
 impl Swapped {

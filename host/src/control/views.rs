@@ -263,13 +263,18 @@ pub fn status(switch: &Switch, recent: Vec<Entry>) -> Status {
     let trail = switch.trail();
     let ready = switch.ready();
     let step = |number: Option<u64>| number.map(|number| Step { number, ready: ready.contains(&number) });
+    // From a canary, it goes to what serves beside it, and nowhere else.
+    let (back, forward) = match serving.canary() {
+        Some(_) => (Some(current.number), None),
+        None => (trail.behind(), trail.ahead()),
+    };
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         current: (&**current).into(),
         canary: CanaryView::of(&serving),
         decided: DecidedView::all(&serving),
-        back: step(trail.behind()),
-        forward: step(trail.ahead()),
+        back: step(back),
+        forward: step(forward),
         way: way::way(switch, current),
         in_flight: current.flights.in_flight(),
         workers: switch.ground.workers,

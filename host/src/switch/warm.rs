@@ -183,6 +183,8 @@ impl Switch {
             state.compiled.retain(|digest, _| used.contains(digest));
             before != state.ready.len()
         };
+        // What was left may be ready by now, after a start, or not any more.
+        self.put_again();
         if dropped {
             self.keep_watch(None);
             let live = self.state().live().into_iter().collect();
@@ -195,7 +197,14 @@ impl Switch {
     pub async fn keep_tended(&self) {
         loop {
             self.tend().await;
-            self.switched.notified().await;
+            let switched = self.switched.notified();
+            tokio::pin!(switched);
+            loop {
+                tokio::select! {
+                    () = &mut switched => break,
+                    () = self.session_ends() => self.settle_sessions(),
+                }
+            }
         }
     }
 

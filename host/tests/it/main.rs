@@ -50,6 +50,7 @@ mod review;
 mod restarts;
 mod readme;
 mod service_manager;
+mod sessions;
 mod switching;
 mod takeover;
 mod tls;

@@ -9,6 +9,7 @@
 
 mod file;
 mod writer;
+mod rows;
 pub mod chain;
 mod copy;
 mod bounds;

@@ -157,7 +157,7 @@ impl App {
         inherited: Inherited,
         taken: Option<Taken<'_>>,
     ) -> Result<Self, StartError> {
-        let opening = Opening { shared: taken.is_some(), ..Opening::default() };
+        let opening = Opening { bounds: config.journal, shared: taken.is_some() };
         let (journal, recovered) = Journal::open_as(&store.journal_path(), opening)?;
         let engine = Engine::new(config.workers).map_err(|error| StartError::Engine(format!("{error:#}")))?;
         engine.tick();

@@ -11,6 +11,7 @@ use switchback::spec::DeciderSpec;
 use switchback::store::journal::Door;
 use switchback::switch::change::Change;
 use switchback::switch::receipt::Origin;
+use switchback::switch::step::Step;
 use switchback_plugins as plugins;
 use tokio::runtime::Runtime;
 
@@ -40,7 +41,7 @@ fn switch(criterion: &mut Criterion) {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let app = start(&runtime, folder.path());
-    let origin = Origin { door: Door::Api, who: "bench".into(), why: String::new(), force: true };
+    let origin = Origin { force: true, ..Origin::through(Door::Api, "bench", "") };
     let assign = |pool: &str| Change::Assign { vip: "shop".into(), decider: DeciderSpec::Pool(pool.into()) };
     let activate =
         |change| runtime.block_on(app.switch.activate(change, &origin, Vec::new())).expect("it is activated");
@@ -50,7 +51,7 @@ fn switch(criterion: &mut Criterion) {
         bench.iter(|| {
             runtime.block_on(async {
                 app.switch.back(&origin).await.expect("there is a release before");
-                app.switch.forward(&origin).await.expect("there is a release after")
+                app.switch.step(&Step::forward(), &origin).await.expect("there is a release after")
             })
         });
     });

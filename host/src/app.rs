@@ -29,9 +29,10 @@ use crate::proxy::leaving::LAST_REQUEST;
 use crate::proxy::sticky::StickyKey;
 use crate::proxy::tls::certificates::Certificates;
 use crate::proxy::worker::{Handle, Shared, Worker};
-use crate::release::{Current, Ground, Release};
+use crate::release::{Ground, Release};
+use crate::serving::Current;
 use crate::spec::Spec;
-use crate::store::journal::{Door, Journal, JournalError, Seen};
+use crate::store::journal::{Door, Journal, JournalError, Opening, Seen};
 use crate::store::{Store, StoreError};
 use crate::switch::change::{Change, Desired};
 use crate::switch::fail_back::{self, FALLS_WAITING_MAX};
@@ -156,7 +157,8 @@ impl App {
         inherited: Inherited,
         taken: Option<Taken<'_>>,
     ) -> Result<Self, StartError> {
-        let (journal, recovered) = Journal::open(&store.journal_path())?;
+        let opening = Opening { shared: taken.is_some(), ..Opening::default() };
+        let (journal, recovered) = Journal::open_as(&store.journal_path(), opening)?;
         let engine = Engine::new(config.workers).map_err(|error| StartError::Engine(format!("{error:#}")))?;
         engine.tick();
         let compiler = Compiler::new(engine, program, store.clone());
@@ -165,6 +167,7 @@ impl App {
         let (mut ground, news) = Ground::new(config.workers, requests_max, config.zone.as_deref(), sticky_key);
         // A host that waited for idle clients until the limit would look as if it had left requests.
         ground.last_request = LAST_REQUEST.min(config.drain / 2);
+        ground.release_header_from.clone_from(&config.release_header_from);
         let ground = Arc::new(ground);
 
         let (teller, told, reopen) = tellers(&config, ground.counts.telling.clone()).await?;
@@ -189,15 +192,20 @@ impl App {
 
         // Before anything serves, to say so. Where we take over, the other process answers meanwhile.
         let (readiness, is_ready) = watch::channel(Readiness::Starting);
-        let api = Api { switch: switch.clone(), readiness: is_ready, token: store.token()?.into() };
+        let api = Api {
+            switch: switch.clone(),
+            readiness: is_ready,
+            token: store.token()?.into(),
+            admin_token: store.admin_token()?.into(),
+            calls: Arc::default(),
+        };
         let (mut taking, control, door) = match taken {
             Some(Taken { taking, control, door }) => {
                 (Some(taking), control::Sockets::taken(config.control_listen, control)?, door)
             }
             None => {
                 let control = control::Sockets::bind(config.control_listen, &store.socket_path())?;
-                let path = store.take_over_path();
-                let door = control::bind_unix(&path).map_err(|error| ControlError::Socket(path, error))?;
+                let door = control::bind_take_over(&store.take_over_path())?;
                 (None, control, door)
             }
         };
@@ -220,7 +228,7 @@ impl App {
             .map_err(|error| StoreError::Io(error, config.policy_folder.clone()))?;
         let mut folder = PolicyFolder::new(config.policy_folder.clone(), switch.clone(), doors.folder);
         let mut file = ConfigFile::new(config.clone(), switch.clone(), doors.file);
-        if switch.current.pin().number == 0 {
+        if switch.current.pin().release.number == 0 {
             // The first start: the file and the folder together make the first release, as neither can be served alone.
             first(&switch, &mut folder, &mut file, &config).await.map_err(StartError::First)?;
         }
@@ -235,6 +243,9 @@ impl App {
         // All that can fail is done.
         if let Some(taking) = &mut taking {
             serve_instead(&switch, taking, config.drain).await?;
+            if let Err(error) = switch.journal.take_over().await {
+                tracing::error!(%error, "what the process before wrote last cannot be read");
+            }
         }
         readiness.send_replace(Readiness::Ready);
         calls = calls.or_else(serve_control);
@@ -249,6 +260,7 @@ impl App {
             tokio::spawn(judge::watch(switch.clone(), config.auto_back.clone())),
             tokio::spawn(way_back::watch(switch.clone())),
             tokio::spawn(async move { tended.keep_tended().await }),
+            tokio::spawn(switch.clone().keep_confirmed()),
             tokio::spawn(async move { listening.keep_listening().await }),
             tokio::spawn(keep_journal(switch.clone())),
             tokio::spawn(certificates.clone().keep_fresh()),
@@ -276,7 +288,8 @@ impl App {
     /// The IP address and port a vip is reached at, at the first of its listeners.
     pub fn address(&self, vip: &str) -> Option<SocketAddr> {
         let id = {
-            let release = self.switch.current.pin();
+            let serving = self.switch.current.pin();
+            let release = &serving.release;
             let name = release.spec.vips.get(vip)?.listen.first()?;
             release.spec.listener(name)?.id(name)
         };
@@ -373,7 +386,7 @@ struct Taken<'a> {
 async fn serve_instead(switch: &Switch, taking: &mut Taking, drain: Duration) -> Result<(), StartError> {
     block_in_place(|| taking.ready())?;
     switch.listen();
-    switch.fence().await;
+    switch.barrier().await;
     if let Err(error) = block_in_place(|| taking.serving()) {
         // Some may have come in already.
         let _ = tokio::time::timeout(drain, switch.dismiss()).await;
@@ -422,13 +435,9 @@ async fn first(
     file: &mut ConfigFile,
     config: &Config,
 ) -> Result<(), Refusal> {
-    let origin = Origin {
-        door: Door::File,
-        who: "configuration file".into(),
-        why: format!("first start with {}", config.file.display()),
-        // Somebody has to begin: members may come after their proxy.
-        force: true,
-    };
+    let why = format!("first start with {}", config.file.display());
+    // Somebody has to begin: members may come after their proxy.
+    let origin = Origin { force: true, ..Origin::through(Door::File, "configuration file", why) };
     let mut builds = folder.admit_all().await;
     loop {
         let mut seen: Vec<Seen> = builds.iter().map(|(name, digest)| folder::seen(name, *digest)).collect();

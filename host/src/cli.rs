@@ -27,9 +27,14 @@ mod events;
 mod crashes;
 mod member;
 mod push;
+mod say;
 mod switch;
+mod terms;
 mod activate;
 mod step;
+mod receipt;
+mod journal;
+mod trial;
 mod client;
 mod text;
 
@@ -67,6 +72,9 @@ struct Place {
     /// Print the control API's answer as JSON
     #[arg(long, global = true)]
     json: bool,
+    /// Change something only if this release is current, such as `r42`; refused otherwise
+    #[arg(long, global = true, value_name = "RELEASE")]
+    if_current: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -89,10 +97,27 @@ enum Command {
     /// The switch is done before anything is written: it works with a full disk, and the receipt says whether it would
     /// survive a crash.
     ///
-    /// Example: switchback back --why "checkout errors"
+    /// Examples: switchback back --why "checkout errors"; switchback back 3; switchback back --to r37; switchback back
+    /// --vip shop
     Back(step::Step),
     /// Make the release after the current one current again: takes a `back` back
     Forward(step::Step),
+    Receipt(receipt::Receipt),
+    Journal(journal::Journal),
+    /// Keep the releases that would go back by themselves
+    ///
+    /// A release that was activated with `--confirm-within` is gone back from unless this comes in time.
+    Confirm(say::Confirm),
+    /// Make a release a point of no return: `back` stops there and says why
+    ///
+    /// Example: switchback fence r42 --why "orders were migrated"
+    Fence(say::Fence),
+    /// Make a point of no return a release like any other (needs the admin token)
+    Unfence(say::Unfence),
+    /// List what was gone back from, and comes in again by a person only
+    Quarantine(say::Quarantine),
+    /// Let in what was gone back from, through whatever door it comes
+    Unquarantine(say::Unquarantine),
     /// Compile the policy on standard input (what `run` starts as a limited child process)
     #[command(name = crate::policy::compile::CHILD_COMMAND, hide = true)]
     CompilePolicy,
@@ -120,6 +145,13 @@ pub fn main() -> ExitCode {
         Command::Activate(activate) => activate.run(&place),
         Command::Back(step) => step.run(&place, "back"),
         Command::Forward(step) => step.run(&place, "forward"),
+        Command::Receipt(receipt) => receipt.run(&place),
+        Command::Journal(journal) => journal.run(&place),
+        Command::Confirm(confirm) => confirm.run(&place),
+        Command::Fence(fence) => fence.run(&place),
+        Command::Unfence(unfence) => unfence.run(&place),
+        Command::Quarantine(quarantine) => quarantine.run(&place),
+        Command::Unquarantine(unquarantine) => unquarantine.run(&place),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -139,7 +171,8 @@ pub fn main() -> ExitCode {
 
 impl Place {
     fn client(&self) -> Client {
-        Client::of(self.state.clone().unwrap_or_else(|| client::state_folder(&self.config)))
+        let state = self.state.clone().unwrap_or_else(|| client::state_folder(&self.config));
+        Client::of(state).if_current(self.if_current.clone())
     }
 }
 

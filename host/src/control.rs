@@ -4,6 +4,8 @@
 //! before the host serves, to say that it does not yet.
 
 pub mod routes;
+pub mod journal;
+pub mod once;
 pub mod readiness;
 pub mod views;
 pub mod crashes;
@@ -11,9 +13,11 @@ pub mod metrics;
 pub mod auth;
 pub mod error;
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{SocketAddr as SocketAddrOfUnix, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +26,9 @@ use axum::serve::Listener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use self::once::Calls;
 use self::readiness::Readiness;
+use crate::digest::Digest;
 use crate::switch::Switch;
 
 /// Why the control API cannot be offered.
@@ -45,6 +51,10 @@ pub struct Api {
     pub readiness: watch::Receiver<Readiness>,
     /// What changes are asked for with.
     pub token: Arc<str>,
+    /// Changes with a key that are under way.
+    pub calls: Arc<Calls>,
+    /// What is also asked for the few things that need the stronger role.
+    pub admin_token: Arc<str>,
 }
 
 /// The sockets that the API is reached at.
@@ -63,7 +73,8 @@ impl Sockets {
     /// When the address or the socket cannot be had.
     pub fn bind(listen: SocketAddr, path: &Path) -> Result<Self, ControlError> {
         let tcp = bind_tcp(listen)?;
-        let unix = bind_unix(path).map_err(|error| ControlError::Socket(path.to_owned(), error))?;
+        let unix = bind_unix(path).or_else(|error| without_disk(error, path, bind_abstract));
+        let unix = unix.map_err(|error| ControlError::Socket(path.to_owned(), error))?;
         Ok(Self { tcp, unix })
     }
 
@@ -153,8 +164,48 @@ impl<L: Listener> Listener for UntilDraining<L> {
     }
 
     fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.listener.as_ref().ok_or(std::io::ErrorKind::NotConnected)?.local_addr()
+        self.listener.as_ref().ok_or(ErrorKind::NotConnected)?.local_addr()
     }
+}
+
+/// Where new processes ask for the place of this one. On a disk that takes nothing, they cannot.
+///
+/// # Errors
+/// When the socket cannot be had.
+pub fn bind_take_over(path: &Path) -> Result<UnixListener, ControlError> {
+    let nowhere = |_: &Path| bind_unix(&tempfile::tempdir()?.path().join("nobody"));
+    let bound = bind_unix(path).or_else(|error| without_disk(error, path, nowhere));
+    bound.map_err(|error| ControlError::Socket(path.to_owned(), error))
+}
+
+/// Another socket, where the disk has no room for this one.
+fn without_disk(
+    error: std::io::Error,
+    path: &Path,
+    other: impl FnOnce(&Path) -> std::io::Result<UnixListener>,
+) -> std::io::Result<UnixListener> {
+    if !matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::StorageFull) {
+        return Err(error);
+    }
+    tracing::error!(%error, socket = %path.display(), "a socket cannot be made where it should be");
+    other(path)
+}
+
+/// Where a host is reached that could not make its socket: a name beside all file systems (unix(7), "abstract"). Anybody
+/// can take it, so whoever connects looks who is there.
+///
+/// # Errors
+/// When there is no such path.
+pub fn abstract_address(path: &Path) -> std::io::Result<SocketAddrOfUnix> {
+    let folder = path.parent().unwrap_or(path).canonicalize()?;
+    let name = Digest::of(folder.as_os_str().as_encoded_bytes());
+    SocketAddrOfUnix::from_abstract_name(format!("switchback-{name}"))
+}
+
+fn bind_abstract(path: &Path) -> std::io::Result<UnixListener> {
+    let listener = UnixListener::bind_addr(&abstract_address(path)?)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 fn bind_tcp(listen: SocketAddr) -> Result<TcpListener, ControlError> {
@@ -166,7 +217,7 @@ fn bind_tcp(listen: SocketAddr) -> Result<TcpListener, ControlError> {
 /// The state folder's lock says that we are alone, so a socket that is there was left behind by a crash.
 pub fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(path)?;

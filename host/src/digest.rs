@@ -12,9 +12,18 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// The digest of nothing that is known: what comes before the first.
+    pub const ZERO: Self = Self([0; 32]);
+
     /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// A key for hashes that are to differ from content to content.
+    pub fn hash_key(&self) -> [u64; 2] {
+        let half = |at: usize| self.0[at..].first_chunk().copied().map_or(0, u64::from_le_bytes);
+        [half(0), half(8)]
     }
 
     /// The first twelve hex digits: enough for people to tell builds apart.

@@ -19,6 +19,7 @@
 
 pub mod app;
 pub mod release;
+pub mod serving;
 pub mod spec;
 pub mod proxy;
 pub mod policy;

@@ -1,10 +1,10 @@
-//! One immutable release as it serves, and the one place that says which is current.
+//! One immutable release as it serves, and the ground that releases are made on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -82,6 +82,8 @@ pub struct Ground {
     pub requests_max: u32,
     /// How long idle connections are kept for a last request when their listener leaves.
     pub last_request: std::time::Duration,
+    /// Networks of clients that may ask for the release that decides.
+    pub release_header_from: Vec<ipnet::IpNet>,
 }
 
 impl Ground {
@@ -107,6 +109,7 @@ impl Ground {
             descriptors: Arc::new(Descriptors::of_process(workers)),
             requests_max,
             last_request: std::time::Duration::ZERO,
+            release_header_from: Vec::new(),
         };
         (ground, heard)
     }
@@ -152,7 +155,8 @@ impl Release {
             })
             .collect::<Result<_, ReleaseError>>()?;
         let rung = |policy: &Arc<Policy>| {
-            let pools = policy.manifest.pools.iter().map(|name| pools.get(name.as_str()).cloned()).collect();
+            let meant = |pool: &String| pools.get(spec.pool_meant(&policy.build.name, pool)?.0.as_str()).cloned();
+            let pools = policy.manifest.pools.iter().map(meant).collect();
             let pools = RungPools(pools);
             pools.0.iter().flatten().for_each(|pool| pool.expect_keys(&ground.members));
             let counts = ground.counts.policy(&policy.build.name);
@@ -199,6 +203,11 @@ impl Release {
         }
         let flights = Arc::new(Flights(PerWorker::new(*workers, |_| FlightSlot::default())));
         Ok(Self { number, digest: spec.digest(), spec, listeners, router, vips, pools, policies, flights })
+    }
+
+    /// By a policy's name, the pools that it may choose.
+    pub fn chooses(&self) -> BTreeMap<String, Vec<String>> {
+        self.policies.iter().map(|(name, policy)| (name.to_string(), policy.manifest.pools.clone())).collect()
     }
 
     /// The policies a worker must hold to serve it: its own, and those it falls back on.
@@ -256,30 +265,5 @@ impl Flights {
     /// When the last decision was made, in nanoseconds since the process started; zero before the first.
     pub fn last_decided_nanos(&self) -> u64 {
         self.0.iter().map(|slot| slot.decided_nanos.load(Ordering::Relaxed)).max().unwrap_or(0)
-    }
-}
-
-/// The release that serves. Two of these would disagree for a moment: a new policy with the old pools.
-pub struct Current(ArcSwap<Release>);
-
-impl Current {
-    /// Starts with this release.
-    pub fn new(release: Arc<Release>) -> Self {
-        Self(ArcSwap::new(release))
-    }
-
-    /// The current release, for as short as a decision takes: do not hold it while waiting.
-    pub fn pin(&self) -> Guard<Arc<Release>> {
-        self.0.load()
-    }
-
-    /// The current release, to keep.
-    pub fn get(&self) -> Arc<Release> {
-        self.0.load_full()
-    }
-
-    /// Makes this one current; answers which was.
-    pub(crate) fn swap(&self, release: Arc<Release>) -> Arc<Release> {
-        self.0.swap(release)
     }
 }

@@ -3,9 +3,11 @@
 
 pub mod listener;
 pub mod pool;
+pub mod key;
 pub mod member;
 pub mod check;
 pub mod vip;
+pub mod one_vip;
 pub mod auto_back;
 
 use std::borrow::Cow;

@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! journal.db        every release, switch and refusal (SQLite; anyone can open it)
+//! journal.db.damaged-TIME   one that could not be read, as it was found
+//! standing.json     the last good copy of where the host stands, for that day
 //! blobs/DIGEST      the bytes of every policy that some kept release names
 //! compiled/...      native code, a cache: may be deleted at any time
 //! crashes/ID.json   why policies failed, the last few times
 //! control.token     what the control API asks for before it changes anything
+//! admin.token       what it asks for before it goes over a point of no return
 //! sticky.key        what signs the cookies that bind clients to members
 //! control.sock      the control API's Unix socket, while running
 //! take_over.sock    where a new process asks for the place of the running one
@@ -107,6 +110,11 @@ impl Store {
         }
         let path = root.join("lock");
         let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let lock = match lock {
+            // What serves was there before the disk took nothing any more: so was the lock.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
+            lock => lock,
+        };
         lock.map_err(|error| StoreError::Io(error, path))
     }
 
@@ -131,6 +139,14 @@ impl Store {
     /// When it can be neither read nor made.
     pub fn token(&self) -> Result<String, StoreError> {
         self.secret(TOKEN_FILE)
+    }
+
+    /// The stronger token: who has it may go over a point of no return.
+    ///
+    /// # Errors
+    /// When it can be neither read nor made.
+    pub fn admin_token(&self) -> Result<String, StoreError> {
+        self.secret(ADMIN_TOKEN_FILE)
     }
 
     /// What signs the cookies that bind clients to members; made at the first start.
@@ -240,6 +256,9 @@ const YOUNG: Duration = Duration::from_secs(600);
 /// The token's file in a state folder.
 pub const TOKEN_FILE: &str = "control.token";
 
+/// The stronger token's file in a state folder.
+pub const ADMIN_TOKEN_FILE: &str = "admin.token";
+
 /// What signs the cookies that bind clients to members. Proxies that share clients share it.
 const STICKY_KEY_FILE: &str = "sticky.key";
 
@@ -250,7 +269,7 @@ pub const SOCKET_FILE: &str = "control.sock";
 pub const TAKE_OVER_FILE: &str = "take_over.sock";
 
 /// Writes a file so that it is either whole or not there, whatever is killed in between.
-fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut unique = [0; 8];
     getrandom::fill(&mut unique).expect("the system has randomness");
     let beside = path.with_extension(format!("{:016x}.new", u64::from_ne_bytes(unique)));

@@ -207,11 +207,16 @@ pub struct VipSlot {
 /// Kinds of status, as metrics name them; the last one is of exchanges that ended before an answer.
 pub const STATUS_CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 
+/// Where a status is among [`STATUS_CLASSES`].
+pub(crate) fn status_class(status: Option<StatusCode>) -> usize {
+    let class = status.map_or(STATUS_CLASSES.len(), |status| usize::from(status.as_u16() / 100)) - 1;
+    class.min(STATUS_CLASSES.len() - 1)
+}
+
 impl VipSlot {
     /// An exchange has ended.
     pub fn ended(&self, ended: Ended, status: Option<StatusCode>, time: Duration, received: u64, sent: u64) {
-        let class = status.map_or(STATUS_CLASSES.len(), |status| usize::from(status.as_u16() / 100)) - 1;
-        self.statuses[class.min(STATUS_CLASSES.len() - 1)].add();
+        self.statuses[status_class(status)].add();
         self.ended[ended as usize].add();
         self.received_bytes.add_many(received);
         self.sent_bytes.add_many(sent);

@@ -6,20 +6,25 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, HOST};
+use hyper::header::{AUTHORIZATION, HOST, IF_MATCH};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
+use crate::control::abstract_address;
 use crate::control::auth::{SOCKET_HOST, X_WHO};
 use crate::control::error::{ErrorBody, NOT_NOW};
-use crate::store::{SOCKET_FILE, TOKEN_FILE};
+use crate::store::{ADMIN_TOKEN_FILE, SOCKET_FILE, TOKEN_FILE};
 
 /// A host to talk to.
 pub(super) struct Client {
     state: PathBuf,
+    /// The release that changes are wanted of.
+    if_current: Option<String>,
+    /// Where the token is: a variable of the environment, or else a file in the state folder.
+    token: (&'static str, &'static str),
 }
 
 /// How long to go on asking a host that is starting, or whose place is changing hands.
@@ -46,7 +51,17 @@ impl Unreachable {
 
 impl Client {
     pub(super) fn of(state: PathBuf) -> Self {
-        Self { state }
+        Self { state, if_current: None, token: ("SWITCHBACK_TOKEN", TOKEN_FILE) }
+    }
+
+    /// Has changes refused unless this release is current.
+    pub(super) fn if_current(self, if_current: Option<String>) -> Self {
+        Self { if_current, ..self }
+    }
+
+    /// With the stronger token.
+    pub(super) fn with_admin_token(self) -> Self {
+        Self { token: ("SWITCHBACK_ADMIN_TOKEN", ADMIN_TOKEN_FILE), ..self }
     }
 
     /// Asks for something that is only read.
@@ -93,12 +108,18 @@ impl Client {
 
     async fn exchange(&self, method: &Method, path: &str, body: Bytes, signs: bool) -> anyhow::Result<Bytes> {
         let socket = self.state.join(SOCKET_FILE);
-        let stream = UnixStream::connect(&socket).await.map_err(|error| Unreachable(socket, error))?;
+        let stream = match UnixStream::connect(&socket).await {
+            Ok(stream) => stream,
+            Err(error) => without_disk(&socket).ok_or(Unreachable(socket, error))?,
+        };
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
         let mut request = Request::builder().method(method.clone()).uri(path).header(HOST, SOCKET_HOST);
         if signs {
             request = request.header(X_WHO, who()).header(AUTHORIZATION, format!("Bearer {}", self.token()?));
+            if let Some(release) = &self.if_current {
+                request = request.header(IF_MATCH, format!("\"{release}\""));
+            }
         }
         let answer = sender.send_request(request.body(Full::new(body))?).await?;
         let status = answer.status();
@@ -109,24 +130,33 @@ impl Client {
         }
         match serde_json::from_slice::<ErrorBody>(&body) {
             Ok(error) if error.error == NOT_NOW => bail!(NotNow(error.message)),
+            Ok(ErrorBody { message, entry: Some(entry), .. }) => bail!("{message} (entry {entry})"),
             Ok(error) => bail!("{}", error.message),
             Err(_) => bail!("{status}: {}", String::from_utf8_lossy(&body)),
         }
     }
 
     fn token(&self) -> anyhow::Result<String> {
-        if let Ok(token) = std::env::var("SWITCHBACK_TOKEN") {
+        let (variable, file) = self.token;
+        if let Ok(token) = std::env::var(variable) {
             return Ok(token);
         }
-        let path = self.state.join(TOKEN_FILE);
+        let path = self.state.join(file);
         let token = std::fs::read_to_string(&path);
         Ok(token
-            .with_context(|| {
-                format!("cannot read the token in {}; SWITCHBACK_TOKEN can hold it instead", path.display())
-            })?
+            .with_context(|| format!("cannot read the token in {}; {variable} can hold it instead", path.display()))?
             .trim()
             .to_owned())
     }
+}
+
+/// A host that could not make its socket: its disk takes nothing. Nobody else's, as it is told the token.
+fn without_disk(socket: &Path) -> Option<UnixStream> {
+    let stream = std::os::unix::net::UnixStream::connect_addr(&abstract_address(socket).ok()?).ok()?;
+    stream.set_nonblocking(true).ok()?;
+    let stream = UnixStream::from_std(stream).ok()?;
+    let host = stream.peer_cred().ok()?.uid();
+    (host == 0 || host == rustix::process::geteuid().as_raw()).then_some(stream)
 }
 
 /// The state folder of the host that was started with this file.

@@ -4,8 +4,9 @@ use clap::{Args, Subcommand};
 
 use super::Place;
 use super::client::encoded;
+use super::terms::Why;
 use super::text::print_receipt;
-use crate::control::views::{MemberRequest, StepRequest};
+use crate::control::views::{self, MemberRequest};
 
 /// Add, change, drain or remove a member of a pool
 ///
@@ -62,12 +63,8 @@ struct Which {
     pool: String,
     /// The member, as the pool names it: `10.0.0.1:8080`, `app.internal:8080`, `srv:...` or `unix:/path`
     member: String,
-    /// Why, for the history
-    #[arg(long)]
-    why: Option<String>,
-    /// Do it even if no member of the pool is fit then
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    why: Why,
 }
 
 impl Member {
@@ -79,11 +76,11 @@ impl Member {
             Command::Undrain { which } => (which, MemberRequest { drain: Some(false), ..usual }),
             Command::Weight { which, weight } => (which, MemberRequest { weight: Some(weight), ..usual }),
             Command::Remove { which } => {
-                let body = serde_json::to_vec(&StepRequest { why: which.why.clone(), force: which.force })?;
+                let body = serde_json::to_vec(&views::Terms::from(which.why.clone()))?;
                 return print_receipt(&place.client().delete(&which.path(), body)?, place.json);
             }
         };
-        let request = MemberRequest { why: which.why.clone(), force: which.force, ..request };
+        let request = MemberRequest { terms: which.why.clone().into(), ..request };
         print_receipt(&place.client().put(&which.path(), serde_json::to_vec(&request)?)?, place.json)
     }
 }

@@ -7,7 +7,10 @@ use clap::Args;
 
 use super::Place;
 use super::client::encoded;
+use super::terms::Terms;
 use super::text::print_receipt;
+use super::trial::Trial;
+use crate::control::views;
 
 /// Upload a policy and make it current
 ///
@@ -26,9 +29,10 @@ pub(super) struct Push {
     /// A file whose text the policy is configured with, instead of what it was told so far
     #[arg(long = "policy-config", value_name = "FILE")]
     policy_config: Option<PathBuf>,
-    /// Why, for the history
-    #[arg(long)]
-    why: Option<String>,
+    #[command(flatten)]
+    trial: Trial,
+    #[command(flatten)]
+    terms: Terms,
 }
 
 impl Push {
@@ -42,8 +46,14 @@ impl Push {
             let text = String::from_utf8(read(path)?).with_context(|| format!("{} is not text", path.display()))?;
             query.push(format!("config={}", encoded(&text)));
         }
-        if let Some(why) = &self.why {
-            query.push(format!("why={}", encoded(why)));
+        let (share, key) = self.trial.into_request();
+        query.extend(share.map(|share| format!("share={}", share.part())));
+        query.extend(key.map(|key| format!("key={}", encoded(&key))));
+        let views::Terms { why, force, confirm_within, fence, .. } = self.terms.into();
+        let told = [("why", why), ("confirm_within", confirm_within), ("fence", fence)];
+        query.extend(told.into_iter().filter_map(|(key, text)| Some(format!("{key}={}", encoded(&text?)))));
+        if force {
+            query.push("force=true".into());
         }
         let body = place.client().put(&format!("/v1/policies/{}?{}", encoded(&name), query.join("&")), bytes)?;
         print_receipt(&body, place.json)

@@ -5,7 +5,9 @@ use clap::Args;
 
 use super::Place;
 use super::client::encoded;
+use super::terms::Terms;
 use super::text::print_receipt;
+use super::trial::Trial;
 use crate::control::views::AssignRequest;
 
 /// Assign a vip's pool: all its requests go there from now on, no policy involved
@@ -24,21 +26,20 @@ pub(super) struct Switch {
     /// Let this policy decide instead
     #[arg(long)]
     policy: Option<String>,
-    /// Why, for the history
-    #[arg(long)]
-    why: Option<String>,
-    /// Do it even if no member of a pool is fit
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    trial: Trial,
+    #[command(flatten)]
+    terms: Terms,
 }
 
 impl Switch {
     pub(super) fn run(self, place: &Place) -> anyhow::Result<()> {
-        let Self { vip, pool, policy, why, force } = self;
+        let Self { vip, pool, policy, trial, terms } = self;
         if vip.is_empty() {
             bail!("the vip's name is empty");
         }
-        let request = AssignRequest { pool, policy, why, force };
+        let (share, key) = trial.into_request();
+        let request = AssignRequest { pool, policy, share, key, terms: terms.into() };
         let body = place.client().put(&format!("/v1/vips/{}", encoded(&vip)), serde_json::to_vec(&request)?)?;
         print_receipt(&body, place.json)
     }

@@ -18,12 +18,19 @@ pub(super) fn print_receipt(body: &Bytes, json: bool) -> anyhow::Result<()> {
         print_json(body);
         return Ok(());
     }
-    let receipt: Receipt = read(body)?;
-    say!("{}", describe(&receipt));
+    show_receipt(&read(body)?);
+    Ok(())
+}
+
+/// Shows a receipt, be it new or shown again.
+pub(super) fn show_receipt(receipt: &Receipt) {
+    say!("{}", describe(receipt));
+    for trouble in &receipt.troubles {
+        say!("  trouble: {trouble}");
+    }
     if !receipt.durable {
         say!("  NOT on the disk yet: it would not survive a crash; the journal catches up when the disk does");
     }
-    Ok(())
 }
 
 /// A receipt in one or two lines.
@@ -35,10 +42,26 @@ pub(super) fn describe(receipt: &Receipt) -> String {
     let did = match action {
         Kind::Back => "back",
         Kind::Forward => "forward",
+        Kind::Canary => {
+            return format!(
+                "canary: r{} beside r{} ({}), {}\n  every worker switched in {} us",
+                to.number,
+                from.number,
+                to.digest.short(),
+                receipt.why,
+                timing.switched_in_micros,
+            );
+        }
         _ => "activated",
     };
+    let id = receipt.id.map(|id| format!(", entry {id}")).unwrap_or_default();
+    let workers = if timing.workers_switched < timing.workers {
+        format!("{} of {} workers", timing.workers_switched, timing.workers)
+    } else {
+        "every worker".to_owned()
+    };
     format!(
-        "{did}: r{} -> r{} ({})\n  every worker switched in {} us, last decision by r{} after {} us, {} of its requests in flight",
+        "{did}: r{} -> r{} ({}){id}\n  {workers} switched in {} us, last decision by r{} after {} us, {} of its requests in flight",
         from.number,
         to.number,
         to.digest.short(),

@@ -71,6 +71,8 @@ pub struct Config {
     pub grace: Duration,
     /// Time that a new process gets until it can take the host's place.
     pub take_over_timeout: Duration,
+    /// Networks of clients that may ask for the release that decides.
+    pub release_header_from: Vec<ipnet::IpNet>,
     /// The control API's address; a loopback one. Its Unix socket is in the state folder.
     pub control_listen: SocketAddr,
     /// How DNS is asked for members.
@@ -124,6 +126,7 @@ pub(super) fn check(raw: Raw, text: &str, path: &Path) -> Result<Config, ConfigE
         drain: top.duration_or("drain", raw.drain.as_ref(), DRAIN)?,
         grace: top.duration_or_none("grace", raw.grace.as_ref())?,
         take_over_timeout: top.duration_or("take_over_timeout", raw.take_over_timeout.as_ref(), TAKE_OVER_TIMEOUT)?,
+        release_header_from: top.networks("release_header_from", &raw.release_header_from)?,
         control_listen,
         names: top.inner("dns").names(&raw.dns)?,
         fail_back,
@@ -242,7 +245,7 @@ mod tests {
         check("a = ", "/etc/x.toml:1: string values must be quoted, expected literal string");
         check(
             "\nsate = 'x'",
-            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `zone`, `requests_max`, `drain`, `grace`, `take_over_timeout`, `control`, `dns`, `fail_back`, `auto_back`, `access_log`, `tracing`, `listeners`, `pools`, `policies`, `vips`",
+            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `zone`, `requests_max`, `drain`, `grace`, `take_over_timeout`, `release_header_from`, `control`, `dns`, `fail_back`, `auto_back`, `access_log`, `tracing`, `listeners`, `pools`, `policies`, `vips`",
         );
         check("requests_max = 0", "/etc/x.toml:1: requests_max: expected 1 to 1000000, got 0");
         check("zone = 'a b'", &format!("/etc/x.toml:1: zone: {NAME_RULE}"));

@@ -28,6 +28,9 @@ pub struct Raw {
     pub grace: Option<Spanned<String>>,
     /// Time that a new process gets until it can take the host's place.
     pub take_over_timeout: Option<Spanned<String>>,
+    /// Networks of clients that may ask for the release that decides.
+    #[serde(default)]
+    pub release_header_from: Vec<Spanned<String>>,
     /// The control API.
     #[serde(default)]
     pub control: RawControl,

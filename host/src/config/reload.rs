@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::store::journal::{Door, Seen};
 use crate::switch::change::{Change, Desired};
 use crate::switch::receipt::Origin;
+use crate::switch::standing::CONFIG_FILE;
 use crate::switch::{Refusal, Switch};
 use crate::watch::Watch;
 
@@ -96,7 +97,11 @@ impl ConfigFile {
             return;
         }
         self.sick = None;
+        self.switch.shows(Door::File, CONFIG_FILE, digest);
         let origin = self.origin("changed");
+        if let Some(refusal) = self.switch.refused(digest) {
+            return self.switch.refuse(&origin, &with_causes(&refusal));
+        }
         let config = match Config::parse(&text, &self.path) {
             Ok(config) => config,
             Err(error) => return self.switch.refuse(&origin, &with_causes(&error)),
@@ -104,7 +109,7 @@ impl ConfigFile {
         if !self.started_with.differs_only_in_release(&config) {
             tracing::warn!(
                 file = %self.path.display(),
-                "state, policy_folder, workers, requests_max, drain, grace, take_over_timeout, zone, control, dns, access_log, tracing and fail_back are read at start only: restart to change them"
+                "state, policy_folder, workers, requests_max, drain, grace, take_over_timeout, release_header_from, zone, control, dns, access_log, tracing and fail_back are read at start only: restart to change them"
             );
         }
         let seen = seen(digest, &config.desired);
@@ -136,14 +141,14 @@ impl ConfigFile {
 
     fn origin(&self, what: &str) -> Origin {
         let why = format!("{} {what}", self.path.display());
-        Origin { door: Door::File, who: "configuration file".into(), why, force: false }
+        Origin::through(Door::File, "configuration file", why)
     }
 }
 
 /// What the journal is told of a file that was taken in.
 pub fn seen(text: Digest, desired: &Desired) -> Seen {
     let content = serde_json::to_string(&(text, desired)).expect("a configuration is plain data");
-    Seen { door: Door::File, name: "switchback.toml".into(), content }
+    Seen { door: Door::File, name: CONFIG_FILE.into(), content }
 }
 
 /// The reverse of [`seen`].

@@ -1,9 +1,12 @@
 //! Counts, in the text format that Prometheus reads (version 0.0.4).
 
+mod decided;
+
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::release::Release;
+use crate::store::journal::Stand;
 use crate::switch::Switch;
 use crate::switch::judge::Sentence;
 use crate::telemetry::histogram::HistogramTotals;
@@ -15,10 +18,12 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All counts as they stand.
 pub fn text(switch: &Switch) -> String {
-    let (release, counts) = (switch.current.get(), &switch.ground.counts);
+    let (serving, counts) = (switch.current.serving(), &switch.ground.counts);
+    let release = &serving.release;
     let mut page = Page(String::new());
     page.family("switchback_release", "gauge", "The number of the release that serves.");
     page.sample("switchback_release", &[], release.number);
+    decided::decided(&mut page, &serving);
     page.family("switchback_connections", "gauge", "Connections of clients.");
     page.sample("switchback_connections", &[], counts.connections());
     page.family("switchback_requests_in_flight", "gauge", "Requests that were let in and have not ended.");
@@ -43,14 +48,15 @@ pub fn text(switch: &Switch) -> String {
     }
 
     auto_back(&mut page, switch);
-    ended(&mut page, &release, counts);
-    tried(&mut page, &release);
+    ended(&mut page, release, counts);
+    tried(&mut page, release);
     page.family("switchback_decision_seconds", "histogram", "How long a policy took to decide.");
     for policy in release.policies.keys() {
         let took = counts.policy(policy).totals();
         page.histogram("switchback_decision_seconds", &[("policy", policy)], &took, [-22, 0]);
     }
     told(&mut page, &counts.telling);
+    journal(&mut page, &switch.journal.stand());
 
     page.family("switchback_pool_requests_total", "counter", "Requests given to a pool.");
     for pool in release.pools.values() {
@@ -60,7 +66,7 @@ pub fn text(switch: &Switch) -> String {
     for pool in release.pools.values() {
         page.sample("switchback_pool_errors_total", &[("pool", &pool.name)], pool.counts.totals().errors);
     }
-    members(&mut page, &release);
+    members(&mut page, release);
     page.0
 }
 
@@ -192,6 +198,22 @@ fn told(page: &mut Page, telling: &Telling) {
     for (became, count) in spans {
         page.sample("switchback_spans_total", &[("became", became)], read(count));
     }
+}
+
+/// How the journal stands.
+fn journal(page: &mut Page, stand: &Stand) {
+    page.family("switchback_journal_entries", "gauge", "Entries of the journal that are on the disk.");
+    page.sample("switchback_journal_entries", &[], stand.entries);
+    page.family("switchback_journal_bytes", "gauge", "Bytes of the journal's file that are used.");
+    page.sample("switchback_journal_bytes", &[], stand.bytes);
+    page.family("switchback_journal_links_total", "counter", "Links of the journal's chain of hashes.");
+    page.sample("switchback_journal_links_total", &[], stand.links);
+    page.family("switchback_journal_waiting", "gauge", "Records that are not on the disk yet.");
+    page.sample("switchback_journal_waiting", &[], stand.waiting);
+    page.family("switchback_journal_write_failures_total", "counter", "Writes that the disk did not take.");
+    page.sample("switchback_journal_write_failures_total", &[], stand.failures);
+    page.family("switchback_journal_damaged", "gauge", "1 where the journal was found damaged in this life.");
+    page.sample("switchback_journal_damaged", &[], u8::from(stand.damage.is_some()));
 }
 
 struct Page(String);

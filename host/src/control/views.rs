@@ -1,19 +1,24 @@
 //! What the API shows: the host as it stands, in plain data. Shared with the CLI, which reads it.
 
 pub mod auto_back;
+pub mod canary;
+pub mod way;
 pub mod way_back;
 
 use serde::{Deserialize, Serialize};
 
 use self::auto_back::AutoBackView;
+use self::canary::{CanaryView, DecidedView};
+use self::way::Way;
 use self::way_back::WayBackView;
 use crate::address::Address;
 use crate::proxy::seat::{MemberState, Seat};
 use crate::release::Release;
 use crate::spec::{DeciderSpec, Spec};
-use crate::store::journal::Entry;
+use crate::store::journal::{Entry, Stand};
 use crate::switch::Switch;
 use crate::switch::receipt::ReleaseName;
+use crate::switch::share::Share;
 use crate::telemetry::{PoolTotals, VipTotals};
 
 /// `GET /v1/status`
@@ -27,6 +32,14 @@ pub struct Status {
     pub back: Option<Step>,
     /// Where `forward` would go.
     pub forward: Option<Step>,
+    /// How far `back` can go, and what else is to know of it.
+    pub way: Way,
+    /// The release that is tried out beside the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryView>,
+    /// What came of the requests that each of the two decided.
+    #[serde(default)]
+    pub decided: Vec<DecidedView>,
     /// Requests in flight that the current release decided.
     pub in_flight: u32,
     /// Worker threads.
@@ -45,6 +58,8 @@ pub struct Status {
     pub auto_back: AutoBackView,
     /// The last entries of the history, newest first.
     pub recent: Vec<Entry>,
+    /// How the journal stands.
+    pub journal: Stand,
 }
 
 /// A release one step away.
@@ -161,38 +176,74 @@ pub struct History {
     pub entries: Vec<Entry>,
 }
 
-/// `POST /v1/back`, `/v1/forward`: an optional body.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StepRequest {
+/// On what terms something is switched. Part of every body that asks for it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Terms {
     /// For the history.
     pub why: Option<String>,
     /// Even if all members of a pool are sick.
     #[serde(default)]
     pub force: bool,
+    /// Even over a point of no return; needs the admin token, and a reason.
+    #[serde(default)]
+    pub over_fence: bool,
+    /// Gone back from by itself, unless it is confirmed within this time: `5m`.
+    pub confirm_within: Option<String>,
+    /// The new release is a point of no return, for this reason.
+    pub fence: Option<String>,
 }
 
-/// `POST /v1/releases/N/activate`: an optional body of the same form.
-pub type ActivateRequest = StepRequest;
+/// `POST /v1/back`, `/v1/forward`: an optional body.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct StepRequest {
+    /// How many releases; one where nothing is said.
+    pub steps: Option<usize>,
+    /// To this one instead: `r37`.
+    pub to: Option<String>,
+    /// Only this vip.
+    pub vip: Option<String>,
+    /// On what terms.
+    #[serde(flatten)]
+    pub terms: Terms,
+}
+
+/// `POST /v1/releases/N/activate`: an optional body.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct ActivateRequest {
+    /// The share of the keys that it is to decide for, such as `"5%"` or `0.05`; none is all of them.
+    pub share: Option<Share>,
+    /// What tells clients apart: `cookie:NAME`, `header:NAME` or `client`.
+    pub key: Option<String>,
+    /// On what terms.
+    #[serde(flatten)]
+    pub terms: Terms,
+}
+
+/// What is said without a switch: an optional body.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct SayRequest {
+    /// For the history.
+    pub why: Option<String>,
+}
 
 /// `PUT /v1/vips/VIP`: exactly one of the two.
 #[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct AssignRequest {
     /// The pool that is to serve it.
     pub pool: Option<String>,
     /// Or the policy that is to decide.
     pub policy: Option<String>,
-    /// For the history.
-    pub why: Option<String>,
-    /// Even if all members of a pool are sick.
-    #[serde(default)]
-    pub force: bool,
+    /// As with [`ActivateRequest`].
+    pub share: Option<Share>,
+    /// As with [`ActivateRequest`].
+    pub key: Option<String>,
+    /// On what terms.
+    #[serde(flatten)]
+    pub terms: Terms,
 }
 
 /// `PUT /v1/pools/POOL/members/MEMBER`: what is left out stays as it is, or as usual where the member is new.
 #[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct MemberRequest {
     /// Its part of the pool's requests: 1 to 1000.
     pub weight: Option<u32>,
@@ -200,32 +251,35 @@ pub struct MemberRequest {
     pub zone: Option<String>,
     /// Whether it gets no new requests.
     pub drain: Option<bool>,
-    /// For the history.
-    pub why: Option<String>,
-    /// Even if all members of a pool are sick.
-    #[serde(default)]
-    pub force: bool,
+    /// On what terms.
+    #[serde(flatten)]
+    pub terms: Terms,
 }
 
 /// The host as it stands, but for the history.
 pub fn status(switch: &Switch, recent: Vec<Entry>) -> Status {
-    let current = switch.current.get();
+    let serving = switch.current.serving();
+    let current = &serving.release;
     let trail = switch.trail();
     let ready = switch.ready();
     let step = |number: Option<u64>| number.map(|number| Step { number, ready: ready.contains(&number) });
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
-        current: (&*current).into(),
+        current: (&**current).into(),
+        canary: CanaryView::of(&serving),
+        decided: DecidedView::all(&serving),
         back: step(trail.behind()),
         forward: step(trail.ahead()),
+        way: way::way(switch, current),
         in_flight: current.flights.in_flight(),
         workers: switch.ground.workers,
-        vips: vips(switch, &current),
-        pools: pools(&current),
-        policies: policies(&current),
+        vips: vips(switch, current),
+        pools: pools(current),
+        policies: policies(current),
         way_back: way_back::view(switch),
         auto_back: auto_back::view(switch),
         recent,
+        journal: switch.journal.stand(),
     }
 }
 

@@ -22,6 +22,13 @@ pub fn hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// The same with a key of its own: who is first by one key is anywhere by another.
+pub fn keyed_hash(key: [u64; 2], bytes: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(key[0], key[1]);
+    hasher.write(bytes);
+    hasher.finish()
+}
+
 /// Another number for each number, as if by chance: the last step of SplitMix64 (Steele, Lea, Flood 2014).
 pub fn mix(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -28,6 +28,9 @@ pub enum Error {
     /// The client's fault: nobody serves that host and path.
     #[error("no vip serves this host and path")]
     NoVip,
+    /// The client's fault: it asks for a release that does not serve and is not ready to.
+    #[error("release `{0}` is not ready here")]
+    NoSuchRelease(String),
     /// The policy's fault, and nothing was left to decide.
     #[error("no policy answered and vip `{0}` has no fallback pool")]
     Undecided(String),
@@ -123,7 +126,7 @@ impl Error {
             Self::Malformed(Malformed::Head(BadHead::TooLong | BadHead::TargetTooLong)) => Ended::TooLarge,
             Self::Malformed(_) => Ended::Malformed,
             Self::Client(fault) => fault.ended(),
-            Self::NoVip => Ended::NoVip,
+            Self::NoVip | Self::NoSuchRelease(_) => Ended::NoVip,
             Self::Undecided(_) => Ended::Undecided,
             Self::NoMember(_) => Ended::NoMember,
             Self::Overload(_) | Self::VipOverload(..) | Self::QueueFull(..) | Self::QueueTimeout(_) => Ended::Overload,
@@ -150,6 +153,7 @@ impl Error {
             Self::Client(ClientFault::Slow) => StatusCode::REQUEST_TIMEOUT,
             Self::Client(_) => StatusCode::BAD_REQUEST,
             Self::NoVip => StatusCode::NOT_FOUND,
+            Self::NoSuchRelease(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Undecided(_)
             | Self::NoMember(_)
             | Self::Overload(_)
@@ -186,6 +190,8 @@ impl Error {
             Self::Malformed(malformed) => malformed.to_string(),
             Self::Client(fault) => fault.to_string(),
             Self::NoVip => "nothing is served at this host and path".into(),
+            // Only those are told who may ask.
+            Self::NoSuchRelease(_) => self.to_string(),
             Self::Undecided(_) | Self::NoMember(_) => "no pool can take this request now".into(),
             Self::Overload(_) | Self::VipOverload(..) | Self::QueueFull(..) | Self::QueueTimeout(_) => {
                 "too many requests are being served, try again".into()

@@ -1,11 +1,13 @@
 //! The request line in one function: every branch a request can take.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use hyper::{Method, Request, Response};
 
 use super::alarm::Alarm;
 use super::answered_here::{ends_here, redirect_to_https};
+use super::canary;
 use super::decision::{self, Decision};
 use super::error::{Error, Malformed};
 use super::exchange::{Asker, Client, ExchangeId, Flight};
@@ -36,11 +38,15 @@ pub async fn forward(
     let id = headers::believed_id(request.headers(), &client.peer).unwrap_or_else(|| worker.ids.next());
     let is_grpc = grpc::is_call(request.headers());
     record.named(&id);
-    let line = Line { worker, client, asker, alarm, record, id: &id };
-    line.carry(request).await.unwrap_or_else(|error| {
+    let line = Line { worker, client, asker, alarm, record, id: &id, forced: Cell::default() };
+    let mut response = line.carry(request).await.unwrap_or_else(|error| {
         record.failed(&error);
         error.respond(&id, worker, is_grpc)
-    })
+    });
+    if let Some(release) = line.forced.get() {
+        canary::say_release(&mut response, release);
+    }
+    response
 }
 
 /// What all steps of one request's way have in common.
@@ -51,6 +57,8 @@ pub(super) struct Line<'a> {
     pub(super) alarm: &'a Alarm,
     pub(super) record: &'a Record<'a>,
     pub(super) id: &'a ExchangeId,
+    /// The release that the client asked for, and that decides.
+    pub(super) forced: Cell<Option<u64>>,
 }
 
 impl Line<'_> {
@@ -71,7 +79,14 @@ impl Line<'_> {
         // the policy would choose among pools that the router never saw. What follows may take hours and must not keep
         // it alive.
         let (decision, flight, vip) = {
-            let release = worker.current.pin();
+            let serving = worker.current.pin();
+            let forced = canary::forced(worker, &serving, &mut head)?;
+            let release = match (&forced, &serving.beside) {
+                (None, None) => &serving.release,
+                (None, Some(beside)) => canary::decider(&serving, beside, client, &head),
+                (Some(forced), _) => forced,
+            };
+            self.forced.set(forced.as_ref().map(|release| release.number));
             let vip = release.router.find(&client.listener.id, head.authority(), head.path()).ok_or(Error::NoVip)?;
             head.enter(&vip.name);
             record.enters(vip, release.number);
@@ -91,7 +106,7 @@ impl Line<'_> {
             }
             let flight = Flight::begin(&release.flights, vip, worker)?;
             let decision;
-            (head, decision) = decision::decide(worker, record, &release, vip, head);
+            (head, decision) = decision::decide(worker, record, release, vip, head);
             (decision, flight, vip.clone())
         };
         let (pool, mut route) = match decision {

@@ -110,7 +110,10 @@ impl Door {
         match accepted {
             Ok((stream, peer)) => {
                 // As the current release has it: a switch may have changed what is spoken here.
-                let listener = worker.current.pin().listeners.get(&opened.id).unwrap_or(opened).clone();
+                let serving = worker.current.pin();
+                let known = serving.releases().find_map(|release| release.listeners.get(&opened.id));
+                let listener = known.unwrap_or(opened).clone();
+                drop(serving);
                 let descriptors = descriptors(worker).await;
                 // Behind a proxy that speaks for many, an address says nothing of the client.
                 let client = peer.filter(|_| !listener.spec.proxy_protocol).map(|peer| peer.ip());

@@ -9,6 +9,7 @@ use super::listener::Listener;
 use super::socket::{self, Socket};
 use crate::address::Address;
 use crate::release::Release;
+use crate::serving::Serving;
 
 /// What is listened on.
 #[derive(Default)]
@@ -58,15 +59,15 @@ impl Listeners {
         Ok(())
     }
 
-    /// The sockets that a release listens on and that no worker has yet.
-    pub fn take_waiting(&mut self, release: &Release) -> Vec<Waiting> {
-        self.waiting.extract_if(.., |(listener, _)| release.listeners.contains_key(&listener.id)).collect()
+    /// The sockets that what serves listens on and that no worker has yet.
+    pub fn take_waiting(&mut self, serving: &Serving) -> Vec<Waiting> {
+        self.waiting.extract_if(.., |(listener, _)| is_named(&listener.id, serving)).collect()
     }
 
-    /// Forgets the listeners that a release does not have; answers their ids.
-    pub fn unused(&mut self, release: &Release) -> Vec<Arc<str>> {
-        let unused: Vec<_> = self.bound.keys().filter(|id| !release.listeners.contains_key(*id)).cloned().collect();
-        self.waiting.retain(|(listener, _)| release.listeners.contains_key(&listener.id));
+    /// Forgets the listeners that nothing which serves has; answers their ids.
+    pub fn unused(&mut self, serving: &Serving) -> Vec<Arc<str>> {
+        let unused: Vec<_> = self.bound.keys().filter(|id| !is_named(id, serving)).cloned().collect();
+        self.waiting.retain(|(listener, _)| is_named(&listener.id, serving));
         for id in &unused {
             self.bound.remove(id).iter().for_each(Bound::remove);
         }
@@ -115,6 +116,10 @@ impl Listeners {
     pub fn bound(&self) -> Vec<(Arc<str>, Address)> {
         self.bound.iter().map(|(id, bound)| (id.clone(), bound.address.clone())).collect()
     }
+}
+
+fn is_named(id: &str, serving: &Serving) -> bool {
+    serving.releases().any(|release| release.listeners.contains_key(id))
 }
 
 impl Bound {

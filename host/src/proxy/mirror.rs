@@ -3,6 +3,7 @@
 //! The original never waits for its copy: content is kept as it passes, up to a bound, and the copy sets out when the
 //! member has all of it. What is too long, or too much at once, is not copied, and counted.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -143,7 +144,8 @@ impl Copy {
             let alarm = Alarm::after(mirror.pool.timeouts.connect);
             let id = worker.ids.next();
             let record = Record::of_copy(worker);
-            let line = Line { worker, client, asker: &Nobody, alarm: &alarm, record: &record, id: &id };
+            let forced = Cell::default();
+            let line = Line { worker, client, asker: &Nobody, alarm: &alarm, record: &record, id: &id, forced };
             let aim = Aim::of_copy(&mirror.pool);
             let body = if content.is_empty() { RequestBody::Empty } else { RequestBody::Kept(Some(content)) };
             match line.send(&aim, parts, body).await {

@@ -12,9 +12,9 @@ use hyper::StatusCode;
 use tokio::time::Instant;
 
 use super::per_worker::PerWorker;
-use crate::telemetry::Count;
 use crate::telemetry::histogram::bucket_of;
 use crate::telemetry::told::{Ended, Fault};
+use crate::telemetry::{Count, STATUS_CLASSES, status_class};
 
 /// The first of the telemetry's boundaries that is used: 2^-13 s (122 us). Who is faster is fast.
 const FIRST_BOUND: usize = 18;
@@ -32,6 +32,7 @@ pub struct Outcomes {
 struct Slot {
     all: Series,
     falls: Count,
+    statuses: [Count; STATUS_CLASSES.len()],
     /// In the order of the pools.
     by_pool: Box<[Series]>,
 }
@@ -63,6 +64,8 @@ pub struct OutcomeTotals {
     pub all: SeriesTotals,
     /// Times that the release's policy failed, or was not asked as it had failed so often.
     pub falls: u64,
+    /// Those that ended, whosever fault that was, by the kind of status; in the order of [`STATUS_CLASSES`].
+    pub statuses: [u64; STATUS_CLASSES.len()],
     /// Those that went to a pool, by its name.
     pub pools: Vec<(Arc<str>, SeriesTotals)>,
 }
@@ -101,6 +104,7 @@ impl Outcomes {
         let slot = |_| Slot {
             all: Series::default(),
             falls: Count::default(),
+            statuses: Default::default(),
             by_pool: pools.iter().map(|_| Series::default()).collect(),
         };
         Self { slots: PerWorker::new(workers, slot), pools: pools.into() }
@@ -122,7 +126,8 @@ impl Outcomes {
         let falls = self.slots.iter().map(|slot| slot.falls.value()).sum();
         let of_pool = |at: usize| SeriesTotals::of(self.slots.iter().map(|slot| &slot.by_pool[at]));
         let pools = self.pools.iter().enumerate().map(|(at, name)| (name.clone(), of_pool(at))).collect();
-        OutcomeTotals { all, falls, pools }
+        let of_class = |class: usize| self.slots.iter().map(|slot| slot.statuses[class].value()).sum();
+        OutcomeTotals { all, falls, statuses: std::array::from_fn(of_class), pools }
     }
 }
 
@@ -151,6 +156,7 @@ impl Outcome {
 
     /// It has ended.
     pub fn finish(self, ended: Ended, status: Option<StatusCode>, at: Instant) {
+        self.of.slots.of(self.worker).statuses[status_class(status)].add();
         let fault = ended.fault();
         let is_ours = matches!(fault, Fault::Member | Fault::Policy | Fault::Host) && ended != Ended::HostLeft;
         // Whoever goes away from a 500 has had it.
@@ -197,6 +203,7 @@ impl OutcomeTotals {
         Self {
             all: self.all.since(&before.all),
             falls: self.falls.saturating_sub(before.falls),
+            statuses: std::array::from_fn(|class| self.statuses[class].saturating_sub(before.statuses[class])),
             pools: pools.map(|((name, now), (_, before))| (name.clone(), now.since(before))).collect(),
         }
     }

@@ -6,7 +6,6 @@
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -16,6 +15,7 @@ use hyper::header::{RETRY_AFTER, SET_COOKIE};
 use hyper::http::request::Parts;
 use tokio::time::Instant;
 
+use super::affinity::hash_of;
 use super::balancer;
 use super::connector::{ConnectionKey, MemberConnection, MemberExchange, Way};
 use super::error::Error;
@@ -34,7 +34,7 @@ use super::timeouts::Timeouts;
 use super::vip::Vip;
 use super::worker::Worker;
 use crate::policy::answer::Route;
-use crate::spec::pool::{KeySpec, Protocol};
+use crate::spec::pool::Protocol;
 use crate::time;
 
 /// Idle connections of HTTP/1 to one member tried for one request. Each may have been closed meanwhile.
@@ -86,14 +86,7 @@ impl<'a> Aim<'a> {
     /// Where a request goes that a vip, and maybe a policy, sends to `pool`.
     pub(super) fn new(worker: &Worker, pool: &'a Arc<Pool>, vip: &Vip, head: &Head, route: Option<&Route>) -> Self {
         let balance = &pool.spec.balance;
-        let of_request = || match balance.key.as_ref()? {
-            KeySpec::Header(name) => head.header(name).map(balancer::hash),
-            KeySpec::Cookie(name) => head.cookie(name).map(balancer::hash),
-            KeySpec::ClientAddress => match head.client()? {
-                IpAddr::V4(address) => Some(balancer::hash(&address.octets())),
-                IpAddr::V6(address) => Some(balancer::hash(&address.octets())),
-            },
-        };
+        let of_request = || hash_of(balance.key.as_ref()?, head, balancer::hash);
         let of_route = route.and_then(|route| route.affinity.as_deref()).map(balancer::hash);
         let sticky = balance.sticky.as_ref().and_then(|sticky| head.cookie(&sticky.cookie));
         let timeouts = pool.timeouts.for_request(&vip.timeouts, route.map(|route| &route.timeouts));

@@ -28,7 +28,8 @@ use super::vip::Rung;
 use super::warmth;
 use crate::policy::PolicyId;
 use crate::policy::wasm::{Inputs, Instance};
-use crate::release::{Current, Ground};
+use crate::release::Ground;
+use crate::serving::Current;
 use crate::switch::fail_back::Fall;
 use crate::telemetry::told::Teller;
 
@@ -39,7 +40,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 pub struct Worker {
     /// Its position among the workers: which slot is its own.
     pub id: usize,
-    /// The release that serves.
+    /// What serves.
     pub current: Arc<Current>,
     /// What it shares with the other workers, over all releases.
     pub ground: Arc<Ground>,
@@ -90,7 +91,7 @@ pub enum Order {
         answer: oneshot::Sender<Vec<PolicyId>>,
     },
     /// Say that all decisions that began before this order are made.
-    Fence(oneshot::Sender<Instant>),
+    Barrier(oneshot::Sender<Instant>),
 }
 
 /// What all workers share when they start.
@@ -204,7 +205,7 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
             Some(Order::Lacking { wanted, answer }) => {
                 let _ = answer.send(worker.instances.borrow().lacking(&wanted));
             }
-            Some(Order::Fence(passed)) => {
+            Some(Order::Barrier(passed)) => {
                 let _ = passed.send(Instant::now());
             }
             None => break,

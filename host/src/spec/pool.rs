@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::check::CheckSpec;
+use super::key::KeySpec;
 use super::listener::CertificateSpec;
 use super::member::MemberSpec;
 
@@ -85,18 +86,6 @@ pub enum Balance {
     /// Of two chosen at random, the one with fewer requests in flight (Mitzenmacher 2001).
     #[serde(rename = "least-requests")]
     LeastRequests,
-}
-
-/// Where a request's key comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeySpec {
-    /// The first field of this name.
-    Header(String),
-    /// The first cookie of this name.
-    Cookie(String),
-    /// The client's IP address.
-    ClientAddress,
 }
 
 /// A cookie that binds a client to a member. The proxy makes and signs it.

@@ -184,6 +184,14 @@ impl VipSpec {
         let mirror = self.mirror.as_ref().map(|mirror| mirror.pool.as_str());
         decider.into_iter().chain(self.fallback.as_deref()).chain(mirror)
     }
+
+    /// The policy that decides, where it is one that does.
+    pub fn policy(&self) -> Option<&str> {
+        match &self.decider {
+            DeciderSpec::Policy(policy) => Some(policy),
+            DeciderSpec::Pool(_) => None,
+        }
+    }
 }
 
 /// Journals of earlier versions have one listener, as text.

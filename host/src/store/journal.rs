@@ -1,43 +1,39 @@
 //! The journal: the durable record of every release, switch and refusal, and of where the host stands.
 //!
 //! One thread owns the SQLite file and writes in the order it is asked; nobody else waits for the disk unless they want
-//! to. Each record is one transaction with full sync: after `kill -9` a record is whole or not there.
+//! to. Each record is one transaction with full sync: after `kill -9` a record is whole or not there. What cannot be
+//! written waits in memory, and what was written last is known without the disk.
+//!
+//! Every entry and every receipt is a link of a chain of hashes, see [`chain`]. Beside the file lies a copy of where the
+//! host stands, see [`copy`], for the day on which the file is not readable.
 
-use std::collections::VecDeque;
-use std::os::unix::fs::PermissionsExt;
+mod file;
+mod writer;
+pub mod chain;
+mod copy;
+mod bounds;
+mod known;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::task::{Context, Poll};
 use std::thread;
+use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+pub use self::bounds::Bounds;
+use self::known::Known;
+pub use self::known::{Kept, KnownCall, Stand};
+use self::writer::{Write, Writer};
 use crate::digest::Digest;
 use crate::spec::Spec;
-use crate::switch::standing::Standing;
-
-/// Entries kept; older ones are dropped, some at a time.
-const ENTRIES_MAX: u64 = 10_000;
-
-/// Releases kept beyond those on the trail.
-const RELEASES_MAX: u64 = 200;
-
-/// Records that could not be written wait for the disk to come back, up to this many.
-const PENDING_MAX: usize = 10_000;
-
-const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS releases (number INTEGER PRIMARY KEY, digest TEXT NOT NULL, spec TEXT NOT NULL, at TEXT NOT NULL);
-    CREATE TABLE IF NOT EXISTS entries (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, kind TEXT NOT NULL, door TEXT NOT NULL, who TEXT NOT NULL,
-        why TEXT NOT NULL, from_release INTEGER, to_release INTEGER, receipt TEXT);
-    CREATE TABLE IF NOT EXISTS trail (id INTEGER PRIMARY KEY CHECK (id = 1), trail TEXT NOT NULL);
-    CREATE TABLE IF NOT EXISTS seen (door TEXT NOT NULL, name TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY (door, name));
-";
-
-/// Layout of the tables; a file of a newer layout is left alone. A process that takes over opens the file while the running
-/// one may yet go on with it: what a later layout changes must not be in the way of the one before.
-const SCHEMA_VERSION: u32 = 1;
+use crate::switch::standing::{Known as KnownRelease, Standing};
 
 /// Why the journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +45,26 @@ pub enum JournalError {
     #[error("journal: {0} is not readable: {1}")]
     Content(&'static str, #[source] serde_json::Error),
     /// Made by a later version.
-    #[error("journal {0} was written by a newer switchback (layout {1}, this one reads {SCHEMA_VERSION})")]
+    #[error("journal {0} was written by a newer switchback (layout {1}, this one reads {READS})", READS = file::LAYOUT)]
     Newer(PathBuf, u32),
+    /// SQLite's own check of the file.
+    #[error("journal: the file is damaged: {0}")]
+    Damaged(String),
+    /// It is gone, or empty, and was not before.
+    #[error("journal: the file is gone or empty, and was not before")]
+    Lost,
+    /// The file cannot be opened for writing for now.
+    #[error("journal: {0}")]
+    Away(String),
+    /// The disk does not answer.
+    #[error("journal: the disk did not answer within {0:?}")]
+    Slow(Duration),
+    /// There is no such entry.
+    #[error("entry {0} is not kept")]
+    NoSuchEntry(u64),
+    /// Pins are kept whatever the bounds.
+    #[error("expected at most {0} pinned entries; unpin others first")]
+    TooManyPins(u64),
     /// The journal's thread is gone.
     #[error("journal: closed")]
     Closed,
@@ -66,14 +80,33 @@ pub enum Kind {
     Back,
     /// The release after was made current again.
     Forward,
+    /// A release is tried out beside the current one, or has another share of it.
+    Canary,
     /// A change was refused; what serves did not change.
     Refuse,
+    /// A release became a point of no return.
+    Fence,
+    /// It is none any more.
+    Unfence,
+    /// Somebody confirmed a release.
+    Confirm,
+    /// A digest was let out of quarantine.
+    Unquarantine,
     /// A policy failed on a request; an earlier rung of the ladder answered.
     Fall,
+    /// The journal itself was damaged, and set aside.
+    Damage,
+}
+
+impl Kind {
+    /// Whether what serves is another after it.
+    pub fn switches(self) -> bool {
+        matches!(self, Self::Activate | Self::Back | Self::Forward | Self::Canary)
+    }
 }
 
 /// Through which door a change came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Door {
     /// The configuration file.
@@ -89,7 +122,7 @@ pub enum Door {
 /// One line of the history.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entry {
-    /// Rises with every entry; zero before it is written.
+    /// Rises with every entry, maybe by more than one; zero before the journal has it.
     pub id: u64,
     /// Wall time, RFC 3339.
     pub at: String,
@@ -105,10 +138,28 @@ pub struct Entry {
     pub from: Option<u64>,
     /// The release that became current.
     pub to: Option<u64>,
+    /// The digest of the release that was current, once the entry is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_digest: Option<Digest>,
+    /// The digest of the release that became current, once the entry is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_digest: Option<Digest>,
+    /// The call that it was asked for with, where that has a key.
+    #[serde(skip)]
+    pub call: Option<Call>,
+}
+
+/// A call that can be repeated: asked for again with the same key, it is not done again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The caller's word for it.
+    pub key: String,
+    /// The digest of what is asked.
+    pub request: Digest,
 }
 
 /// What a door last read under a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// The door.
     pub door: Door,
@@ -129,13 +180,17 @@ pub struct Record {
     pub standing: Option<Standing>,
     /// What a door has read.
     pub seen: Vec<Seen>,
+    /// A call that changed nothing, and its receipt.
+    pub unchanged: Option<(Call, String)>,
 }
 
 /// What was found at start.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Recovered {
     /// Where the host stood.
     pub standing: Option<Standing>,
+    /// What the releases on its trail are.
+    pub known: BTreeMap<u64, KnownRelease>,
     /// The highest release number ever given.
     pub last_number: u64,
     /// What the doors had read.
@@ -144,85 +199,168 @@ pub struct Recovered {
 
 type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 
+/// How long reading waits for the disk. After that it answers with what is known without it.
+const READ_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long nothing must be asked before the thread looks after the file: what is switched next goes first.
+const TIDY_AFTER: Duration = Duration::from_millis(20);
+
+/// How a journal is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Opening {
+    /// How large it may grow.
+    pub bounds: Bounds,
+    /// Whether another process still writes it: then nothing of it is mended or set aside.
+    pub shared: bool,
+}
+
 /// The journal, from outside its thread.
 #[derive(Clone)]
 pub struct Journal {
-    jobs: mpsc::Sender<Job>,
+    /// Locked while an id is given and its record sent: ids rise in the order of writing.
+    jobs: Arc<Mutex<mpsc::Sender<Job>>>,
+    known: Arc<Known>,
+    path: Arc<PathBuf>,
+}
+
+/// A record that was handed over; resolves when it is on the disk, or cannot be put there.
+#[derive(Debug)]
+pub struct Written {
+    /// Its entry's id; zero where it has none.
+    pub id: u64,
+    done: oneshot::Receiver<Result<u64, JournalError>>,
+}
+
+impl Future for Written {
+    type Output = Result<Result<u64, JournalError>, oneshot::error::RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.done).poll(cx)
+    }
 }
 
 impl Journal {
     /// Opens the file, or makes it, and starts the journal's thread.
     ///
     /// # Errors
-    /// When it is not a journal we can use.
+    /// As [`Journal::open_as`].
     pub fn open(path: &Path) -> Result<(Self, Recovered), JournalError> {
-        let connection = Connection::open(path)?;
-        // It holds what policies are told. Best effort: the folder is closed to others anyway.
-        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version > SCHEMA_VERSION {
-            return Err(JournalError::Newer(path.to_owned(), version));
-        }
-        connection.execute_batch(SCHEMA)?;
-        connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        let recovered = recover(&connection)?;
+        Self::open_as(path, Opening::default())
+    }
 
+    /// Opens the file, or makes it, and starts the journal's thread. One that is damaged is set aside under a name that
+    /// says so, and the copy beside it is where the host goes on from; one that cannot be written now is read, and
+    /// written later.
+    ///
+    /// # Errors
+    /// When there is nothing to go on from that we can use.
+    pub fn open_as(path: &Path, opening: Opening) -> Result<(Self, Recovered), JournalError> {
+        let known = Arc::new(Known::default());
+        let (mut writer, recovered) = Writer::open(path, opening, known.clone())?;
         let (jobs, received) = mpsc::channel::<Job>();
-        let mut writer = Writer { connection, pending: VecDeque::new() };
         thread::Builder::new()
             .name("journal".into())
-            .spawn(move || received.into_iter().for_each(|job| job(&mut writer)))
+            .spawn(move || {
+                loop {
+                    match received.recv_timeout(TIDY_AFTER) {
+                        Ok(job) => job(&mut writer),
+                        Err(mpsc::RecvTimeoutError::Disconnected) => return writer.keep_copy(),
+                        Err(mpsc::RecvTimeoutError::Timeout) if writer.tidy() => {}
+                        // All is tidy: nothing to wake up for.
+                        Err(mpsc::RecvTimeoutError::Timeout) => match received.recv() {
+                            Ok(job) => job(&mut writer),
+                            Err(mpsc::RecvError) => return writer.keep_copy(),
+                        },
+                    }
+                }
+            })
             .expect("a thread can be started while the host starts");
-        Ok((Self { jobs }, recovered))
+        Ok((Self { jobs: Arc::new(Mutex::new(jobs)), known, path: Arc::new(path.to_owned()) }, recovered))
     }
 
     /// Writes a record; the answer comes when it is on the disk. The order of calls is the order of writes.
     ///
-    /// A record that cannot be written is forgotten: its caller does not act on it.
-    pub fn write(&self, record: Record) -> oneshot::Receiver<Result<u64, JournalError>> {
-        self.run(move |writer| writer.catch_up().and_then(|()| writer.write(&record)))
+    /// A record that cannot be written is forgotten: its caller does not act on it. Its id is not given again.
+    pub fn write(&self, record: Record) -> Written {
+        self.hand_over(record, false)
     }
 
     /// Writes a record of something that has happened already. One that cannot be written now is kept, and written
     /// before anything else once the disk is back.
-    pub fn write_after(&self, record: Record) -> oneshot::Receiver<Result<u64, JournalError>> {
-        self.run(move |writer| {
-            let written = writer.catch_up().and_then(|()| writer.write(&record));
-            if written.is_err() {
-                // The newest say where the host stands.
-                if writer.pending.len() == PENDING_MAX {
-                    writer.pending.pop_front();
-                    tracing::warn!("the journal cannot be written, and the oldest of what waits for it is dropped");
-                }
-                writer.pending.push_back(record);
-            }
-            written
-        })
+    pub fn write_after(&self, record: Record) -> Written {
+        self.hand_over(record, true)
     }
 
-    /// Writes what could not be written before; answers how many records still wait.
+    fn hand_over(&self, mut record: Record, keep: bool) -> Written {
+        let (answer, done) = oneshot::channel();
+        let jobs = self.jobs();
+        let id = record.entry.as_mut().map_or(0, |entry| {
+            entry.id = self.known.next_id();
+            entry.id
+        });
+        if let (true, Some(entry)) = (keep, &record.entry) {
+            self.known.remember(entry.clone(), false);
+        }
+        self.known.handed_over();
+        let job: Job = Box::new(move |writer| drop(answer.send(writer.take(Write::Record(record.into()), keep))));
+        let _ = jobs.send(job);
+        Written { id, done }
+    }
+
+    /// Writes what could not be written before, and the copy; answers how many records still wait.
     pub async fn catch_up(&self) -> usize {
-        self.run(|writer| writer.catch_up().map_or_else(|_| writer.pending.len(), |()| 0)).await.unwrap_or(0)
+        self.run(|writer| {
+            let _ = writer.catch_up();
+            writer.keep_copy();
+            writer.waiting()
+        })
+        .await
+        .unwrap_or(0)
     }
 
-    /// Adds a switch's receipt to its entry.
-    pub fn attach(&self, entry: u64, receipt: String) {
-        drop(self.run(move |writer| {
-            let update = "UPDATE entries SET receipt = ?2 WHERE id = ?1";
-            if let Err(error) = writer.connection.execute(update, params![entry, receipt]) {
-                tracing::warn!(entry, %error, "a receipt was not kept");
-            }
-        }));
-    }
-
-    /// The newest entries, newest first.
+    /// Takes up what another process has written, which has ended or writes no more: from here on the file is ours.
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn history(&self, limit: usize) -> Result<Vec<Entry>, JournalError> {
-        self.run(move |writer| writer.history(limit)).await.unwrap_or(Err(JournalError::Closed))
+    pub async fn take_over(&self) -> Result<(), JournalError> {
+        self.run(Writer::take_over).await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// Adds a switch's receipt to its entry: a link of its own.
+    pub fn attach(&self, entry: u64, receipt: String) {
+        self.known.attach(entry, &receipt);
+        self.known.handed_over();
+        drop(self.run(move |writer| writer.take(Write::Receipt { entry, text: receipt }, true)));
+    }
+
+    /// Keeps an entry, its receipt and the releases that it names whatever the bounds, or no longer.
+    ///
+    /// # Errors
+    /// When there is no such entry, or it cannot be written.
+    pub async fn pin(&self, entry: u64, pinned: bool) -> Result<(), JournalError> {
+        self.run(move |writer| writer.pin(entry, pinned)).await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// The newest entries, newest first. Where the disk does not answer, those that are known without it.
+    pub async fn history(&self, limit: usize) -> Vec<Entry> {
+        let read = self.run_in_time(move |writer| writer.history(limit)).await;
+        self.known.newest(read.unwrap_or_default(), limit)
+    }
+
+    /// An entry, with its receipt if it has one.
+    ///
+    /// # Errors
+    /// When it is not known, and the journal cannot be read.
+    pub async fn entry(&self, id: u64) -> Result<Option<Kept>, JournalError> {
+        match self.known.entry(id) {
+            Some(kept) => Ok(Some(kept)),
+            None => self.run_in_time(move |writer| writer.entry(id)).await,
+        }
+    }
+
+    /// What was answered to a call, if there was one with this key.
+    pub fn call(&self, key: &str) -> Option<KnownCall> {
+        self.known.call(key)
     }
 
     /// A release's content, where it is kept.
@@ -233,7 +371,40 @@ impl Journal {
         self.run(move |writer| writer.release(number)).await.unwrap_or(Err(JournalError::Closed))
     }
 
-    /// Drops what is beyond the limits; answers the builds that the kept releases name.
+    /// Entries after `since` as they are exported: a line of JSON each, and the last one's id.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn export(&self, since: u64, limit: usize) -> Result<chain::Exported, JournalError> {
+        self.settled().await;
+        let path = self.path.clone();
+        // With a connection of its own: whoever reads all of it holds up no switch.
+        let read = move || chain::export(&file::open_to_read(&path)?, since, limit);
+        tokio::task::spawn_blocking(read).await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// Goes through the whole chain. `head` is one that was noted elsewhere.
+    ///
+    /// # Errors
+    /// When the journal cannot be read. That the chain is broken is an answer.
+    pub async fn verify(&self, head: Option<Digest>) -> Result<chain::Verified, JournalError> {
+        self.settled().await;
+        // What this process has seen on the disk must be there.
+        let (path, stand) = (self.path.clone(), self.known.stand());
+        let verify = move || {
+            let known = [vec![(stand.links, stand.head)], copy::links(&path)].concat();
+            let verified = chain::verify(&file::open_to_read(&path)?, &known, head)?;
+            Ok(chain::Verified { waiting: stand.waiting, ..verified })
+        };
+        tokio::task::spawn_blocking(verify).await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// How the journal itself stands. Known without the disk.
+    pub fn stand(&self) -> Stand {
+        self.known.stand()
+    }
+
+    /// Drops releases beyond the limits; answers the builds that those which are kept name.
     ///
     /// # Errors
     /// When the journal cannot be read or written.
@@ -243,123 +414,28 @@ impl Journal {
 
     fn run<T: Send + 'static>(&self, job: impl FnOnce(&mut Writer) -> T + Send + 'static) -> oneshot::Receiver<T> {
         let (answer, receiver) = oneshot::channel();
-        let _ = self.jobs.send(Box::new(move |writer| {
+        let _ = self.jobs().send(Box::new(move |writer| {
             let _ = answer.send(job(writer));
         }));
         receiver
     }
-}
 
-struct Writer {
-    connection: Connection,
-    /// Records of what has happened, for a disk that was not there.
-    pending: VecDeque<Record>,
-}
-
-impl Writer {
-    fn catch_up(&mut self) -> Result<(), JournalError> {
-        while let Some(record) = self.pending.front().cloned() {
-            self.write(&record)?;
-            self.pending.pop_front();
-        }
-        Ok(())
+    /// Waits until what was handed over before is written, or is known not to be.
+    async fn settled(&self) {
+        let _ = self.run_in_time(|_| Ok(())).await;
     }
 
-    fn write(&mut self, record: &Record) -> Result<u64, JournalError> {
-        let transaction = self.connection.transaction()?;
-        if let Some((number, spec)) = &record.release {
-            let content = to_json(spec);
-            transaction.execute(
-                "INSERT OR REPLACE INTO releases (number, digest, spec, at) VALUES (?1, ?2, ?3, ?4)",
-                params![number, spec.digest().to_string(), content, crate::time::rfc3339_now()],
-            )?;
-        }
-        let mut id = 0;
-        if let Some(Entry { at, kind, door, who, why, from, to, .. }) = &record.entry {
-            transaction.execute(
-                "INSERT INTO entries (at, kind, door, who, why, from_release, to_release) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![at, word(kind), word(door), who, why, from, to],
-            )?;
-            id = u64::try_from(transaction.last_insert_rowid()).unwrap_or(0);
-        }
-        if let Some(standing) = &record.standing {
-            transaction.execute("INSERT OR REPLACE INTO trail (id, trail) VALUES (1, ?1)", [to_json(standing)])?;
-        }
-        for Seen { door, name, content } in &record.seen {
-            transaction.execute(
-                "INSERT OR REPLACE INTO seen (door, name, content) VALUES (?1, ?2, ?3)",
-                params![word(door), name, content],
-            )?;
-        }
-        transaction.commit()?;
-        Ok(id)
+    async fn run_in_time<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Writer) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let ran = tokio::time::timeout(READ_PATIENCE, self.run(job)).await;
+        ran.map_err(|_| JournalError::Slow(READ_PATIENCE))?.unwrap_or(Err(JournalError::Closed))
     }
 
-    fn history(&self, limit: usize) -> Result<Vec<Entry>, JournalError> {
-        let mut select = self.connection.prepare_cached(
-            "SELECT id, at, kind, door, who, why, from_release, to_release FROM entries ORDER BY id DESC LIMIT ?1",
-        )?;
-        let rows = select.query_map([limit], |row| {
-            let unknown = |column, text: &str| {
-                rusqlite::Error::FromSqlConversionFailure(
-                    column,
-                    rusqlite::types::Type::Text,
-                    format!("unknown word `{text}`").into(),
-                )
-            };
-            let (kind, door): (String, String) = (row.get(2)?, row.get(3)?);
-            Ok(Entry {
-                id: row.get(0)?,
-                at: row.get(1)?,
-                kind: from_word(&kind).ok_or_else(|| unknown(2, &kind))?,
-                door: from_word(&door).ok_or_else(|| unknown(3, &door))?,
-                who: row.get(4)?,
-                why: row.get(5)?,
-                from: row.get(6)?,
-                to: row.get(7)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    fn jobs(&self) -> MutexGuard<'_, mpsc::Sender<Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn release(&self, number: u64) -> Result<Option<Spec>, JournalError> {
-        let select = "SELECT spec FROM releases WHERE number = ?1";
-        let text: Option<String> = self.connection.query_row(select, [number], |row| row.get(0)).optional()?;
-        text.map(|text| from_json("a release", &text)).transpose()
-    }
-
-    fn prune(&self, standing: &Standing) -> Result<Vec<Digest>, JournalError> {
-        self.connection.execute("DELETE FROM entries WHERE id <= (SELECT MAX(id) FROM entries) - ?1", [ENTRIES_MAX])?;
-        let steps = standing.trail.steps().iter().map(u64::to_string).collect::<Vec<_>>().join(",");
-        // Numbers, joined by us: there is nothing to escape.
-        self.connection.execute(
-            &format!("DELETE FROM releases WHERE number <= (SELECT MAX(number) FROM releases) - ?1 AND number NOT IN ({steps})"),
-            [RELEASES_MAX],
-        )?;
-        let mut select = self.connection.prepare_cached("SELECT spec FROM releases")?;
-        let mut digests = Vec::new();
-        for text in select.query_map([], |row| row.get::<_, String>(0))? {
-            let spec: Spec = from_json("a release", &text?)?;
-            digests.extend(spec.policies.values().filter_map(|policy| policy.digest));
-        }
-        Ok(digests)
-    }
-}
-
-fn recover(connection: &Connection) -> Result<Recovered, JournalError> {
-    let standing: Option<String> =
-        connection.query_row("SELECT trail FROM trail WHERE id = 1", [], |row| row.get(0)).optional()?;
-    let standing = standing.map(|text| from_json("where the host stands", &text)).transpose()?;
-    let last_number = connection.query_row("SELECT COALESCE(MAX(number), 0) FROM releases", [], |row| row.get(0))?;
-    let mut select = connection.prepare("SELECT door, name, content FROM seen")?;
-    let rows = select.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))?;
-    let mut seen = Vec::new();
-    for row in rows {
-        let (door, name, content) = row?;
-        // A door of another version is none of ours.
-        seen.extend(from_word(&door).map(|door| Seen { door, name, content }));
-    }
-    Ok(Recovered { standing, last_number, seen })
 }
 
 fn to_json(value: &impl Serialize) -> String {
@@ -377,61 +453,4 @@ pub fn word(value: &impl Serialize) -> String {
 
 fn from_word<T: for<'a> Deserialize<'a>>(word: &str) -> Option<T> {
     serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::switch::trail::Trail;
-
-    fn entry(why: &str) -> Entry {
-        let (who, why, at) = ("test".into(), why.into(), crate::time::rfc3339_now());
-        Entry { id: 0, at, kind: Kind::Refuse, door: Door::Api, who, why, from: Some(1), to: None }
-    }
-
-    #[tokio::test]
-    async fn what_is_written_is_there_after_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal.db");
-        let seen = Seen { door: Door::Folder, name: "shop".into(), content: "abc".into() };
-        {
-            let (journal, recovered) = Journal::open(&path).unwrap();
-            assert!(recovered.standing.is_none());
-            let record = Record {
-                entry: Some(entry("first")),
-                release: Some((7, Spec::default())),
-                standing: Some(Standing::at(Trail::starting_at(7))),
-                seen: vec![seen.clone()],
-            };
-            assert_eq!(journal.write(record).await.unwrap().unwrap(), 1);
-        }
-        let (journal, recovered) = Journal::open(&path).unwrap();
-        assert_eq!((recovered.standing.unwrap().trail.current(), recovered.last_number), (7, 7));
-        assert_eq!(recovered.seen, [seen]);
-        let history = journal.history(10).await.unwrap();
-        assert_eq!((history.len(), &*history[0].why, history[0].kind), (1, "first", Kind::Refuse));
-        assert_eq!(journal.release(7).await.unwrap(), Some(Spec::default()));
-        assert_eq!(journal.release(8).await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn releases_on_the_trail_are_never_pruned() {
-        let folder = tempfile::tempdir().unwrap();
-        let (journal, _) = Journal::open(&folder.path().join("journal.db")).unwrap();
-        for number in 1..=RELEASES_MAX + 2 {
-            drop(journal.write(Record { release: Some((number, Spec::default())), ..Record::default() }));
-        }
-        journal.prune(Standing::at(Trail::starting_at(1))).await.unwrap();
-        assert!(journal.release(1).await.unwrap().is_some());
-        assert!(journal.release(2).await.unwrap().is_none());
-        assert!(journal.release(3).await.unwrap().is_some());
-    }
-
-    #[tokio::test]
-    async fn a_journal_of_a_newer_version_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal.db");
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-        assert!(matches!(Journal::open(&path), Err(JournalError::Newer(_, 99))));
-    }
 }

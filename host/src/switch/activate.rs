@@ -1,14 +1,23 @@
 //! Forward: a change becomes a release, is staged, warmed, journalled, and only then swapped in.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::canary::{Trial, leads_to};
 use super::change::Change;
+use super::moment::{JOURNALLED, moment};
 use super::receipt::{Origin, Receipt};
-use super::trail::Trail;
+use super::share::Share;
+use super::standing::{Brings, Standing, builds};
+use super::step::Step;
 use super::{Refusal, State, Switch};
 use crate::causes::with_causes;
+use crate::config::reload::last_seen;
+use crate::digest::Digest;
 use crate::policy::compile::Compiled;
-use crate::store::journal::{Kind, Record, Seen};
+use crate::release::Release;
+use crate::spec::Spec;
+use crate::store::journal::{Door, Record, Seen};
 
 impl Switch {
     /// Makes a change current. Answers when every worker has switched. `seen` is what a door read; it is remembered only
@@ -17,11 +26,31 @@ impl Switch {
     /// # Errors
     /// Why nothing changed. The refusal is journalled.
     pub async fn activate(&self, change: Change, origin: &Origin, seen: Vec<Seen>) -> Result<Receipt, Refusal> {
+        self.change(change, None, origin, seen).await
+    }
+
+    /// Has a change decide for a share of the keys, see [`canary`](super::canary); for all of them, it is made current.
+    ///
+    /// # Errors
+    /// As [`Switch::activate`].
+    pub async fn try_out(&self, change: Change, trial: &Trial, origin: &Origin) -> Result<Receipt, Refusal> {
+        self.change(change, Some(trial), origin, Vec::new()).await
+    }
+
+    async fn change(
+        &self,
+        change: Change,
+        trial: Option<&Trial>,
+        origin: &Origin,
+        seen: Vec<Seen>,
+    ) -> Result<Receipt, Refusal> {
         let _turn = self.turn.lock().await;
         self.may_change()?;
-        let receipt = self.try_activate(change, origin, seen).await;
+        let receipt = self.try_activate(change, trial, origin, seen).await;
         if let Err(refusal) = &receipt {
-            self.refuse(origin, &with_causes(refusal));
+            if self.is_news(refusal, origin) {
+                self.refuse(origin, &with_causes(refusal));
+            }
             // It may have opened some before it was refused, and had members probed that nobody needs.
             self.close_unused_listeners();
             self.keep_watch(None);
@@ -35,17 +64,54 @@ impl Switch {
         self.state().compiled.insert(compiled.digest, compiled);
     }
 
-    async fn try_activate(&self, change: Change, origin: &Origin, seen: Vec<Seen>) -> Result<Receipt, Refusal> {
-        let (generation, number, standing) = {
+    async fn try_activate(
+        &self,
+        change: Change,
+        trial: Option<&Trial>,
+        origin: &Origin,
+        seen: Vec<Seen>,
+    ) -> Result<Receipt, Refusal> {
+        let number = self.take_number();
+        let receipt = self.activate_as(number, change, trial, origin, seen).await;
+        if receipt.as_ref().map_or(true, |receipt| !receipt.changed || receipt.to.number != number) {
+            self.give_back(number);
+        }
+        receipt
+    }
+
+    async fn activate_as(
+        &self,
+        number: u64,
+        change: Change,
+        trial: Option<&Trial>,
+        origin: &Origin,
+        seen: Vec<Seen>,
+    ) -> Result<Receipt, Refusal> {
+        let (generation, standing) = {
             let state = self.state();
-            (state.generation, state.next_number, state.standing.clone())
+            (state.generation, state.standing.clone())
         };
         let current = self.current.get();
-        let spec = Arc::new(change.apply((*current.spec).clone())?);
-        if *spec == *current.spec {
-            self.journal.write(Record { seen, ..Record::default() }).await.map_err(closed)??;
-            return Ok(Receipt::unchanged(origin, &current));
+        origin.check_current(current.number)?;
+        if let Change::Kept(release, _) = &change {
+            check_kept(&standing, *release, origin)?;
         }
+        if origin.confirm_within.is_some() && current.number == 0 {
+            return Err(Step::back().on(&standing.trail).expect_err("there is nothing before the first"));
+        }
+        let spec = Arc::new(change.apply((*current.spec).clone())?);
+        check_quarantine(&standing, &current.spec, &spec, origin)?;
+        if *spec == *current.spec {
+            return self.unchanged(origin, &current, seen).await;
+        }
+        if let (Some(canary), Some(trial)) = (self.may_change_to(&spec, trial)?, trial) {
+            return self.step_to(canary, trial, origin).await;
+        }
+        let trial = trial.filter(|trial| trial.share < Share::ALL);
+        let text = seen.iter().find(|seen| seen.door == Door::File).and_then(|seen| last_seen(&seen.content));
+        let brings = Brings::new(number, spec.clone(), text.map(|(text, _)| text), origin);
+        let (standing, kind, told) = leads_to(&standing, trial, &brings, origin);
+        let origin = &told;
 
         let policies = self.stage(&spec, Some(&current.spec)).await?;
         let release = self.make(number, spec.clone(), policies, current.policies.clone()).await?;
@@ -55,58 +121,107 @@ impl Switch {
 
         // First: a step that came between has its members watched, not those of this change.
         if self.state().generation != generation {
+            origin.check_current(self.trail().current())?;
             return Err(Refusal::Overtaken(self.trail().current()));
         }
         prepared?;
         // On the disk before it serves: what was acknowledged is there after a crash.
-        let trail = if current.number == 0 { Trail::starting_at(number) } else { standing.trail.then(number) };
-        let mut standing = standing.on(trail.clone());
-        standing.switched_by(origin);
-        let entry = origin.entry(Kind::Activate, Some(current.number), Some(number), origin.why.clone());
+        let entry = origin.entry(kind, Some(current.number), Some(number), origin.why.clone());
         let release_of_record = Some((number, (*spec).clone()));
-        let record = Record { entry: Some(entry), release: release_of_record, standing: Some(standing.clone()), seen };
+        let standing_of_record = Some(standing.clone());
+        let record = Record {
+            entry: Some(entry),
+            release: release_of_record,
+            standing: standing_of_record,
+            seen,
+            ..Record::default()
+        };
         let entry = self.journal.write(record).await.map_err(closed)??;
+        moment(JOURNALLED).await;
 
         let swapped = {
             let mut state = self.state();
-            state.next_number = number + 1;
             if state.generation != generation {
                 // Somebody went back in the meantime, and that is newer than what this change was made from.
                 self.rewrite(&state);
+                origin.check_current(state.standing.trail.current())?;
                 return Err(Refusal::Overtaken(state.standing.trail.current()));
             }
-            state.standing = state.standing.on(trail);
-            state.standing.switched_by(origin);
+            (state.standing, ..) = leads_to(&state.standing, trial, &brings, origin);
             if state.standing != standing {
                 // Something else of it was changed in the meantime, and the journal says otherwise by now.
                 self.rewrite(&state);
             }
             state.ready.insert(number, release.clone());
-            let swapped = self.swap(&mut state, release);
-            self.docket.put(&swapped, origin);
-            swapped
+            if trial.is_some() {
+                self.swap_beside(&mut state, release)
+            } else {
+                let swapped = self.swap(&mut state, release);
+                self.docket.put(&swapped, origin);
+                swapped
+            }
         };
         self.listen();
+        self.unconfirmed.notify_one();
         // The workers are asked first: with thousands of pools, the other takes longer than they do.
         let (timing, ()) = tokio::join!(self.settle(&swapped), async { self.keep_watch(None) });
         // Once more: a step that ended meanwhile may have closed what this release listens on.
-        self.reconcile_listeners();
-        let receipt = swapped.receipt(Kind::Activate, origin, timing, Some(entry));
+        let not_listening = self.reconcile_listeners();
+        let mut receipt = swapped.receipt(kind, origin, timing, entry);
+        receipt.troubles.extend(not_listening);
         self.attach(&receipt);
-        tracing::info!(release = number, digest = %swapped.new.digest.short(), from = current.number, "release activated");
+        let (digest, from) = (swapped.new.digest.short(), current.number);
+        match trial {
+            None => tracing::info!(release = number, digest, from, "release activated"),
+            Some(_) => tracing::info!(release = number, digest, beside = from, why = origin.why, "release tried out"),
+        }
+        Ok(receipt)
+    }
+
+    /// Answers a change that found everything as it wanted. What the door read is remembered all the same.
+    async fn unchanged(&self, origin: &Origin, current: &Release, seen: Vec<Seen>) -> Result<Receipt, Refusal> {
+        let receipt = Receipt::unchanged(origin, current);
+        let unchanged = origin.call.clone().map(|call| (call, to_json(&receipt)));
+        if !seen.is_empty() || unchanged.is_some() {
+            self.journal.write(Record { seen, unchanged, ..Record::default() }).await.map_err(closed)??;
+        }
         Ok(receipt)
     }
 
     /// Has the journal say where the host stands. Told under the state's lock, it has the last word right.
-    fn rewrite(&self, state: &State) {
+    pub(super) fn rewrite(&self, state: &State) {
         let standing = Some(state.standing.clone());
         drop(self.journal.write_after(Record { standing, ..Record::default() }));
     }
 
     pub(super) fn attach(&self, receipt: &Receipt) {
         if let Some(entry) = receipt.id {
-            self.journal.attach(entry, serde_json::to_string(receipt).expect("a receipt is plain data"));
+            self.journal.attach(entry, to_json(receipt));
         }
+    }
+}
+
+fn to_json(receipt: &Receipt) -> String {
+    serde_json::to_string(receipt).expect("a receipt is plain data")
+}
+
+/// What was gone back from comes back only through the API.
+fn check_quarantine(standing: &Standing, current: &Spec, new: &Spec, origin: &Origin) -> Result<(), Refusal> {
+    if origin.door == Door::Api {
+        return Ok(());
+    }
+    let serves: BTreeSet<Digest> = builds(current).map(|(_, digest)| digest).collect();
+    let mut brought = builds(new).map(|(_, digest)| digest).filter(|digest| !serves.contains(digest));
+    brought.find_map(|digest| standing.refused(digest)).map_or(Ok(()), Err)
+}
+
+/// A kept release from before a point of no return is as far away as by `back`.
+fn check_kept(standing: &Standing, release: u64, origin: &Origin) -> Result<(), Refusal> {
+    let steps = &standing.trail.steps()[..=standing.trail.position()];
+    let fences = steps.iter().rev().filter_map(|step| Some((*step, standing.fences.get(step)?)));
+    match fences.into_iter().find(|(fence, _)| release < *fence) {
+        Some((fence, mark)) if !origin.over_fence => Err(Refusal::Fence { release: fence, why: mark.why.clone() }),
+        _ => Ok(()),
     }
 }
 

@@ -53,8 +53,8 @@ pub enum Change {
         /// What is done to it.
         edit: MemberEdit,
     },
-    /// The content of a release that was kept.
-    Release(Box<Spec>),
+    /// A release that was kept, and its content.
+    Kept(u64, Box<Spec>),
 }
 
 /// What is done to a pool's member.
@@ -124,11 +124,12 @@ impl Change {
     pub fn apply(self, mut spec: Spec) -> Result<Spec, ChangeError> {
         match self {
             Self::Build { name, digest, config } => {
-                let policy = spec.policies.entry(name).or_default();
+                let policy = spec.policies.entry(name.clone()).or_default();
                 policy.digest = Some(digest);
                 if let Some(config) = config {
                     policy.config = config;
                 }
+                spec.follow(&name);
             }
             Self::Assign { vip, decider } => {
                 let known = match &decider {
@@ -157,8 +158,9 @@ impl Change {
                     spec.policies.entry(name).or_default().digest = Some(digest);
                 }
             }
-            Self::Release(content) => spec = *content,
+            Self::Kept(_, content) => spec = *content,
         }
+        spec.tidy();
         spec.check()?;
         Ok(spec)
     }

@@ -56,11 +56,11 @@ pub async fn watch(switch: Arc<Switch>, mut falls: mpsc::Receiver<Fall>, when: F
     let mut recent: HashMap<(u64, PolicyId), Recent> = HashMap::new();
     while let Some(fall) = falls.recv().await {
         // Told before the switch was seen, read after it: old news.
-        if fall.release != switch.current.pin().number {
+        if switch.current.pin().releases().all(|release| release.number != fall.release) {
             continue;
         }
         let now = Instant::now();
-        recent.retain(|(release, _), _| *release == fall.release);
+        recent.retain(|(release, _), _| switch.current.pin().releases().any(|serves| serves.number == *release));
         let recent = recent.entry((fall.release, fall.policy.id)).or_default();
         while recent.times.front().is_some_and(|time| now.duration_since(*time) > when.within) {
             recent.times.pop_front();
@@ -115,7 +115,10 @@ async fn go_back(switch: &Switch, release: u64, policy: &Policy, when: FailBack,
         return;
     }
     // Going back to the same policy, told the same, would change nothing, and the next fall would walk us further back.
-    let behind = switch.trail().behind().and_then(|number| switch.ready_release(number));
+    let serving = switch.current.serving();
+    let is_canary = serving.canary().is_some_and(|canary| canary.release.number == release);
+    let behind = if is_canary { Some(serving.release.number) } else { switch.trail().behind() };
+    let behind = behind.and_then(|number| switch.ready_release(number));
     if behind.is_none_or(|behind| behind.policies.get(name).is_some_and(|behind| behind.id == policy.id)) {
         return;
     }

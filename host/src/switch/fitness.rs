@@ -33,7 +33,7 @@ impl Switch {
         if origin.force {
             return Ok(());
         }
-        for pool in coming_into_use(&self.current.pin(), release) {
+        for pool in coming_into_use(&self.current.pin().release, release) {
             if let Some(reason) = what_is_wrong(&pool).or_else(|| what_is_not_found(&pool)) {
                 return Err(sick(&pool, reason));
             }
@@ -47,7 +47,7 @@ impl Switch {
         if origin.force {
             return Ok(());
         }
-        for pool in coming_into_use(&self.current.pin(), release) {
+        for pool in coming_into_use(&self.current.pin().release, release) {
             // Of whom nothing is known now, nothing is known against.
             let is_known =
                 |seat: &Seat| seat.checked.as_ref().is_none_or(|it| it.is_probed() && it.health() != Health::Unknown);
@@ -64,11 +64,14 @@ impl Switch {
         let _watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner);
         let neighbours = {
             let state = self.state();
+            self.current.set_ready(state.ready.values().cloned().collect());
             let numbers = [state.standing.trail.behind(), state.standing.trail.ahead()];
             numbers.map(|number| number.and_then(|number| state.ready.get(&number).cloned()))
         };
-        let current = self.current.get();
-        let releases = [Some(&current), neighbours[0].as_ref(), neighbours[1].as_ref(), candidate];
+        let serving = self.current.serving();
+        let current = &serving.release;
+        let canary = serving.canary().map(|canary| &canary.release);
+        let releases = [Some(current), canary, neighbours[0].as_ref(), neighbours[1].as_ref(), candidate];
         let mut pools: Vec<Arc<Pool>> = Vec::new();
         for release in releases.into_iter().flatten() {
             pools.extend(release.pools.values().cloned());
@@ -76,7 +79,7 @@ impl Switch {
         pools.sort_unstable_by_key(Arc::as_ptr);
         pools.dedup_by(|one, other| Arc::ptr_eq(one, other));
         // Those of `back` are kept warm, where they are not in use anyway.
-        let in_use: HashSet<_> = used(&current).map(Arc::as_ptr).collect();
+        let in_use: HashSet<_> = serving.releases().flat_map(|release| used(release)).map(Arc::as_ptr).collect();
         let mut warm: Vec<_> = neighbours[0].iter().flat_map(|behind| used(behind)).cloned().collect();
         warm.retain(|pool| !in_use.contains(&Arc::as_ptr(pool)));
         self.ground.warm.store(Arc::new(warm));
@@ -119,9 +122,9 @@ fn goes_alike(one: &PoolSpec, other: &PoolSpec) -> bool {
 fn destinations<'a>(release: &'a Release, decider: &'a DeciderSpec) -> impl Iterator<Item = &'a Arc<Pool>> {
     let names: Vec<&str> = match decider {
         DeciderSpec::Pool(pool) => vec![pool],
-        DeciderSpec::Policy(policy) => {
-            let manifest = release.policies.get(policy.as_str()).map(|policy| &policy.manifest);
-            manifest.map(|manifest| manifest.pools.iter().map(String::as_str).collect()).unwrap_or_default()
+        DeciderSpec::Policy(name) => {
+            let pools = release.policies.get(name.as_str()).map_or(&[][..], |policy| &policy.manifest.pools);
+            pools.iter().filter_map(|pool| Some(release.spec.pool_meant(name, pool)?.0.as_str())).collect()
         }
     };
     names.into_iter().filter_map(|name| release.pools.get(name))

@@ -95,7 +95,8 @@ impl Switch {
         tracing::error!(who, "a new process did not take over: {why}; this one goes on");
         let origin = Origin { who: who.to_owned(), ..Origin::host("") };
         let why = format!("did not take over: {why}");
-        let entry = origin.entry(crate::store::journal::Kind::Refuse, Some(self.current.pin().number), None, why);
+        let entry =
+            origin.entry(crate::store::journal::Kind::Refuse, Some(self.current.pin().release.number), None, why);
         drop(self.journal.write_after(Record { entry: Some(entry), ..Record::default() }));
     }
 

@@ -7,8 +7,26 @@
 //! back                     r1 [r2] r3
 //! back                    [r1] r2  r3
 //! forward                  r1 [r2] r3
-//! activate r4              r1  r2 [r4]      r3 is kept, and can be activated by its number
+//! forward 1, back 2       [r1] r2  r3
+//! back                    [r1] r2  r3      refused: there is nothing further back
+//! forward --to r3          r1  r2 [r3]
+//! back, activate r4        r1  r2 [r4]     r3 is kept, and can be activated by its number
 //! back                     r1 [r2] r4
+//! ```
+//!
+//! When one vip alone goes back, what serves is a release that never was before: the vip as it was in an earlier one, the
+//! rest as it is. It lies on the way between the two: right after the one that the vip returned to. So `back` never
+//! brings anything forward, and the release that was gone back from lies ahead.
+//!
+//! ```text
+//! r1: shop 1, docs 1
+//! r2: shop 2, docs 1       r1  r2
+//! r3: shop 2, docs 3       r1  r2 [r3]
+//! back --vip shop          r1 [r4] r2  r3   r4: shop 1, docs 3
+//! back                    [r1] r4  r2  r3
+//! forward 3                r1  r4  r2 [r3]
+//! back --vip docs          r1  r4 [r2] r3   as it was before docs 3: that is r2, and no new release
+//! forward --vip docs       r1  r4  r2 [r3]
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -79,16 +97,36 @@ impl Trail {
         Self { at: steps.len() - 1, steps }
     }
 
-    /// The trail after a step back; the same at its beginning.
-    #[must_use]
-    pub fn step_back(&self) -> Self {
-        Self { steps: self.steps.clone(), at: self.at.saturating_sub(1) }
+    /// The trail this many steps back, where it goes so far.
+    pub fn back(&self, steps: usize) -> Option<Self> {
+        self.standing_at(self.at.checked_sub(steps)?)
     }
 
-    /// The trail after a step forward; the same at its end.
+    /// The trail this many steps forward, where it goes so far.
+    pub fn forward(&self, steps: usize) -> Option<Self> {
+        self.standing_at(self.at.checked_add(steps)?)
+    }
+
+    /// Where a release is, counted from the oldest step.
+    pub fn position_of(&self, release: u64) -> Option<usize> {
+        self.steps.iter().position(|step| *step == release)
+    }
+
+    /// The trail with another step at `position`, which is current.
     #[must_use]
-    pub fn step_forward(&self) -> Self {
-        Self { steps: self.steps.clone(), at: (self.at + 1).min(self.steps.len() - 1) }
+    pub fn with(&self, release: u64, position: usize) -> Self {
+        let mut steps = self.steps.clone();
+        steps.insert(position.min(steps.len()), release);
+        let dropped = steps.len().saturating_sub(STEPS_MAX);
+        // Of too many steps the oldest go; but not the one that we stand on, and the one before it.
+        let oldest = dropped.min(position.saturating_sub(1));
+        steps.drain(..oldest);
+        steps.truncate(STEPS_MAX);
+        Self { steps, at: position - oldest }
+    }
+
+    fn standing_at(&self, at: usize) -> Option<Self> {
+        (at < self.steps.len()).then(|| Self { steps: self.steps.clone(), at })
     }
 }
 
@@ -103,20 +141,37 @@ mod tests {
         };
         let trail = Trail::starting_at(1).then(2).then(3);
         check(&trail, &[1, 2, 3], 3);
-        let trail = trail.step_back().step_back();
+        let trail = trail.back(2).unwrap();
         check(&trail, &[1, 2, 3], 1);
         assert_eq!((trail.behind(), trail.ahead()), (None, Some(2)));
-        let trail = trail.step_forward().then(4);
+        let trail = trail.forward(1).unwrap().then(4);
         check(&trail, &[1, 2, 4], 4);
         assert_eq!((trail.behind(), trail.ahead()), (Some(2), None));
-        check(&trail.step_back(), &[1, 2, 4], 2);
+        check(&trail.back(1).unwrap(), &[1, 2, 4], 2);
     }
 
     #[test]
     fn the_ends_hold() {
         let trail = Trail::starting_at(1);
-        assert_eq!(trail.step_back(), trail);
-        assert_eq!(trail.step_forward(), trail);
+        assert_eq!((trail.back(1), trail.forward(1), trail.back(usize::MAX)), (None, None, None));
+        assert_eq!(trail.forward(usize::MAX), None);
+    }
+
+    #[test]
+    fn a_step_between_drops_neither_itself_nor_the_one_before_it() {
+        let long = (2..=64).fold(Trail::starting_at(1), |trail, release| trail.then(release));
+        let check = |position: usize, first, last| {
+            let trail = long.with(99, position);
+            assert_eq!((trail.steps().len(), trail.current()), (STEPS_MAX, 99));
+            assert_eq!(
+                (trail.behind(), trail.ahead()),
+                (long.steps().get(position - 1).copied(), Some(position as u64 + 1))
+            );
+            assert_eq!((trail.steps()[0], trail.steps()[STEPS_MAX - 1]), (first, last));
+        };
+        check(1, 1, 63);
+        check(2, 2, 64);
+        check(40, 2, 64);
     }
 
     #[test]
@@ -124,7 +179,7 @@ mod tests {
         let trail = (2..=100).fold(Trail::starting_at(1), |trail, release| trail.then(release));
         assert_eq!((trail.steps().len(), trail.current(), trail.behind()), (STEPS_MAX, 100, Some(99)));
         assert_eq!(trail.reach(2), [100, 99, 98]);
-        assert_eq!(trail.step_back().reach(2), [99, 98, 100, 97]);
+        assert_eq!(trail.back(1).unwrap().reach(2), [99, 98, 100, 97]);
         assert_eq!((trail.before(99), trail.before(1)), (Some(98), None));
     }
 }

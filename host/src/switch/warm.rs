@@ -131,7 +131,7 @@ impl Switch {
         }
         let spec = self.content(number).await?;
         let policies = self.stage(&spec, None).await?;
-        let previous = match self.trail().before(number) {
+        let previous = match self.before(number) {
             Some(before) => self.policies_of(before).await.unwrap_or_default(),
             None => Policies::new(),
         };
@@ -140,6 +140,13 @@ impl Switch {
         self.state().ready.insert(number, release);
         self.keep_watch(None);
         Ok(())
+    }
+
+    /// The release that one follows: what the canary follows is current.
+    fn before(&self, number: u64) -> Option<u64> {
+        let standing = self.standing();
+        let is_canary = standing.canary.is_some_and(|canary| canary.release == number);
+        if is_canary { Some(standing.trail.current()) } else { standing.trail.before(number) }
     }
 
     /// The policies of a release, be it ready or not: the second rung of the one after it.
@@ -153,7 +160,7 @@ impl Switch {
 
     /// Makes ready what is within reach of the current release, the nearest first, and lets go of what is not.
     pub async fn tend(&self) {
-        for number in self.trail().reach(KEPT_READY) {
+        for number in self.standing().reach(KEPT_READY) {
             // Taken anew for each: a change, or a step to a release that is not ready, need not wait for all.
             let _turn = self.turn.lock().await;
             if let Err(refusal) = self.make_ready(number).await {
@@ -169,7 +176,7 @@ impl Switch {
         let dropped = {
             let mut state = self.state();
             let before = state.ready.len();
-            let reach = state.standing.trail.reach(KEPT_READY);
+            let reach = state.standing.reach(KEPT_READY);
             state.ready.retain(|number, _| reach.contains(number));
             let used: BTreeSet<_> =
                 state.ready.values().flat_map(|release| release.live().map(|policy| policy.build.digest)).collect();
@@ -177,6 +184,7 @@ impl Switch {
             before != state.ready.len()
         };
         if dropped {
+            self.keep_watch(None);
             let live = self.state().live().into_iter().collect();
             self.hand_over(Vec::new(), live).await;
             self.forget_unused().await;

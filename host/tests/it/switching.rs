@@ -174,10 +174,14 @@ async fn back_does_not_wait_for_the_disk_and_the_journal_catches_up() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let (status, receipt) = host.control("POST", "/v1/back", r#"{"why":"at night"}"#).await;
     assert_eq!((status.as_u16(), numbers(&receipt)), (200, (2, 1)), "{receipt}");
-    assert_eq!((&receipt["durable"], &receipt["id"]), (&json!(false), &json!(null)));
+    assert_eq!((&receipt["durable"], &receipt["id"]), (&json!(false), &json!(3)));
+    assert!(receipt["troubles"][0].as_str().unwrap().contains("did not answer within 500ms"), "{receipt}");
     assert_eq!(host.get("/", &[]).await.body, "blue");
     let (_, status) = host.control("GET", "/v1/status", "").await;
-    assert_eq!((&status["current"]["number"], &status["recent"]), (&json!(1), &json!([])));
+    assert_eq!((&status["current"]["number"], &status["recent"][0]["why"]), (&json!(1), &json!("at night")));
+    assert!(status["journal"]["waiting"].as_u64().unwrap() > 0, "{}", status["journal"]);
+    let (_, kept) = host.control("GET", "/v1/receipts/3", "").await;
+    assert_eq!((&kept["durable"], &kept["receipt"]["why"]), (&json!(false), &json!("at night")));
     other.execute_batch("ROLLBACK").unwrap();
     host.wait_for_entry("back", "at night").await;
     host.restart().await;

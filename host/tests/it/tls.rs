@@ -35,7 +35,7 @@ fn secured(mut spec: Spec, folder: &Path) -> Change {
     });
     spec.listeners.insert("secure".into(), listener);
     spec.vips.get_mut("web").unwrap().listen = vec!["secure".into()];
-    Change::Release(spec.into())
+    Change::Kept(1, spec.into())
 }
 
 async fn activate(host: &Host, change: Change) -> Result<u64, Refusal> {
@@ -67,7 +67,7 @@ async fn a_release_whose_pool_trusts_a_file_that_is_not_there_is_refused() {
     let mut spec = (*host.app().switch.current.get().spec).clone();
     let tls = MemberTlsSpec { ca: host.folder.path().join("ca.pem"), server_name: None, certificate: None };
     spec.pools.get_mut("blue").unwrap().tls = Some(tls);
-    let refusal = activate(&host, Change::Release(spec.into())).await.unwrap_err();
+    let refusal = activate(&host, Change::Kept(1, spec.into())).await.unwrap_err();
     assert_eq!(refusal.to_string(), "pool `blue`");
     host.wait_for_entry("refuse", "ca.pem: No such file").await;
 }

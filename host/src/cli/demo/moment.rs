@@ -56,7 +56,7 @@ impl<'a> Watcher<'a> {
     /// Looks.
     pub(super) async fn look(&mut self) -> anyhow::Result<Moment> {
         let switch = &self.stage.app.switch;
-        let status = views::status(switch, switch.journal.history(RECENT).await?);
+        let status = views::status(switch, switch.journal.history(RECENT).await);
         let now = Sample::of(&status);
         while self.samples.front().is_some_and(|sample| now.at - sample.at > RATE_WINDOW) {
             self.samples.pop_front();

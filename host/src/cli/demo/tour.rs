@@ -14,7 +14,7 @@ use super::folder::{CANARY, GARBAGE, Sample, TRAP};
 use super::{Stage, folder, say};
 use crate::cli::client::{Client, read};
 use crate::cli::text::{describe, entry_line};
-use crate::control::views::{History, Status, StepRequest};
+use crate::control::views::{History, Status, StepRequest, Terms};
 use crate::store::journal::{Door, Entry, Kind, word};
 use crate::switch::receipt::Receipt;
 
@@ -105,8 +105,9 @@ impl Tour<'_> {
         let Some(step) = step else { return missed(format!("a release to go {direction} to"), "none") };
         tell(&format!("$ ./switchback {direction} --why 'the tour'"));
         let path = format!("/v1/{direction}");
-        let why = Some("the tour".into());
-        let receipt: Receipt = self.ask(move |client| client.post(&path, &StepRequest { why, force: false })).await?;
+        let terms = Terms { why: Some("the tour".into()), ..Terms::default() };
+        let request = StepRequest { terms, ..StepRequest::default() };
+        let receipt: Receipt = self.ask(move |client| client.post(&path, &request)).await?;
         describe(&receipt).lines().for_each(|line| tell(line.trim()));
         if (receipt.changed, receipt.to.number) != (true, step.number) {
             return missed(format!("a switch from r{} to r{}", before.current.number, step.number), describe(&receipt));

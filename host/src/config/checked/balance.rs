@@ -5,9 +5,8 @@ use toml::Spanned;
 use super::{Checker, ConfigError};
 use crate::config::raw::{RawBreaker, RawCheck, RawKeepAlive, RawPool, RawPoolLimits, RawRetries, RawSticky};
 use crate::spec::check::{BadCheck, CheckKind, CheckMethod, CheckSpec, HttpCheck};
-use crate::spec::pool::{
-    Balance, BalanceSpec, BreakerSpec, KeepAliveSpec, KeySpec, PoolLimits, RetriesSpec, StickySpec,
-};
+use crate::spec::key::{KeySpec, NotAKey, is_cookie_name};
+use crate::spec::pool::{Balance, BalanceSpec, BreakerSpec, KeepAliveSpec, PoolLimits, RetriesSpec, StickySpec};
 
 impl Checker<'_> {
     pub(super) fn balance(&self, raw: &RawPool) -> Result<BalanceSpec, ConfigError> {
@@ -25,17 +24,8 @@ impl Checker<'_> {
     }
 
     fn key_spec(&self, raw: &Spanned<String>) -> Result<KeySpec, ConfigError> {
-        let text = raw.as_ref();
-        let spec = match text.split_once(':') {
-            None if text == "client-address" => Some(KeySpec::ClientAddress),
-            Some(("header", name)) if hyper::header::HeaderName::try_from(name).is_ok() => {
-                Some(KeySpec::Header(name.to_ascii_lowercase()))
-            }
-            Some(("cookie", name)) if is_cookie_name(name) => Some(KeySpec::Cookie(name.to_owned())),
-            _ => None,
-        };
-        let message = || format!("expected `header:NAME`, `cookie:NAME` or `client-address`, got `{text}`");
-        spec.map_or_else(|| self.wrong("key", raw.span().start, message()), Ok)
+        let key = raw.as_ref().parse();
+        key.or_else(|error: NotAKey| self.wrong("key", raw.span().start, error.to_string()))
     }
 
     fn sticky(&self, raw: &RawSticky) -> Result<StickySpec, ConfigError> {
@@ -180,10 +170,6 @@ fn text(value: Option<&Spanned<String>>) -> Option<String> {
 }
 
 /// RFC 6265, 4.1.1: a token.
-fn is_cookie_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

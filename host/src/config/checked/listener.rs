@@ -37,7 +37,7 @@ impl Checker<'_> {
             address,
             tls: self.listener_tls(raw)?,
             proxy_protocol: raw.proxy_protocol,
-            trusted: raw.trusted.iter().map(|network| self.network(network)).collect::<Result<_, _>>()?,
+            trusted: self.networks("trusted", &raw.trusted)?,
             believe: self.choice_or_default("believe", raw.believe.as_ref(), believe)?,
             limits: self.listener_limits(raw)?,
         })
@@ -87,7 +87,12 @@ impl Checker<'_> {
         }))
     }
 
-    fn network(&self, value: &Spanned<String>) -> Result<IpNet, ConfigError> {
+    /// Networks, each without bits beyond its prefix.
+    pub(super) fn networks(&self, key: &str, values: &[Spanned<String>]) -> Result<Vec<IpNet>, ConfigError> {
+        values.iter().map(|value| self.network(key, value)).collect()
+    }
+
+    fn network(&self, key: &str, value: &Spanned<String>) -> Result<IpNet, ConfigError> {
         let text = value.as_ref();
         let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
         let message = match network {
@@ -96,7 +101,7 @@ impl Checker<'_> {
             Some(network) => format!("`{network}` has bits beyond its prefix; the network is `{}`", network.trunc()),
             None => format!("expected a network such as `10.0.0.0/8`, or an IP address, got `{text}`"),
         };
-        self.wrong("trusted", value.span().start, message)
+        self.wrong(key, value.span().start, message)
     }
 
     fn listener_limits(&self, raw: &RawListener) -> Result<ListenerLimits, ConfigError> {

@@ -187,7 +187,9 @@ impl PolicyFolder {
         }
         let seen_before = self.files.insert(name.to_owned(), state).is_some();
         let digest = Digest::of(&bytes);
-        if self.read.get(name) != Some(&digest) {
+        self.switch.shows(Door::Folder, name, digest);
+        // What was let out of quarantine may come in again, though it was here before.
+        if self.read.get(name) != Some(&digest) || seen_before && self.switch.was_let_out(digest) {
             return Some(Arrived { name: name.to_owned(), bytes });
         }
         if seen_before {
@@ -198,7 +200,7 @@ impl PolicyFolder {
 
     /// Somebody copied a build in again that was taken in before. Where another serves since, they will wonder.
     fn explain_if_not_serving(&self, name: &str, digest: Digest) {
-        let serves = self.switch.current.pin().spec.policies.get(name).and_then(|policy| policy.digest);
+        let serves = self.switch.current.pin().release.spec.policies.get(name).and_then(|policy| policy.digest);
         if serves != Some(digest) {
             let why = format!(
                 "policy `{name}` ({}) was taken in before and then left; `switchback forward`, `activate` or `push` brings \
@@ -234,7 +236,7 @@ pub fn policy_name(path: &Path) -> Option<&str> {
 
 fn origin(name: &str) -> Origin {
     let why = format!("{name}{SUFFIX} changed");
-    Origin { door: Door::Folder, who: "policy folder".into(), why, force: false }
+    Origin::through(Door::Folder, "policy folder", why)
 }
 
 /// A file that was not taken in, and whether to try it again as it is.

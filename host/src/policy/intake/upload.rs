@@ -6,6 +6,7 @@ use crate::causes::with_causes;
 use crate::policy::admit::{Rejection, admit};
 use crate::policy::text;
 use crate::policy::validate::{Candidate, Invalid};
+use crate::switch::canary::Trial;
 use crate::switch::change::Change;
 use crate::switch::receipt::{Origin, Receipt};
 use crate::switch::{Refusal, Switch};
@@ -19,13 +20,18 @@ pub async fn upload(
     name: String,
     bytes: Bytes,
     config: Option<String>,
+    trial: Option<&Trial>,
     origin: &Origin,
 ) -> Result<Receipt, Refusal> {
     match admit(Candidate { name: name.clone(), bytes }, &switch.compiler, &switch.store).await {
         Ok(compiled) => {
             let digest = compiled.digest;
             switch.admitted(compiled);
-            switch.activate(Change::Build { name, digest, config }, origin, Vec::new()).await
+            let change = Change::Build { name, digest, config };
+            match trial {
+                Some(trial) => switch.try_out(change, trial, origin).await,
+                None => switch.activate(change, origin, Vec::new()).await,
+            }
         }
         Err(rejection) => {
             let refusal = Refusal::of_policy(&name, rejection);

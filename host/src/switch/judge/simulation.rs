@@ -174,7 +174,7 @@ fn two_pools(before: [u64; 2], seconds: u32, mut serve: impl FnMut(&mut [SeriesT
     let vip: Arc<str> = "shop".into();
     let totals = |series: &[SeriesTotals; 2]| {
         let pools = pools.iter().cloned().zip(series.iter().cloned()).collect();
-        OutcomeTotals { all: series[0].plus(&series[1]), falls: 0, pools }
+        OutcomeTotals { all: series[0].plus(&series[1]), pools, ..OutcomeTotals::default() }
     };
     let mut chance = Chance(3 << 32);
     let mut series = [SeriesTotals::default(), SeriesTotals::default()];

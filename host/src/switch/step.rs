@@ -1,0 +1,173 @@
+//! Where a step leads: back or forward, how far, and whether for all vips or for one.
+
+use std::sync::Arc;
+
+use super::trail::Trail;
+use super::{Refusal, Switch};
+use crate::digest::Digest;
+use crate::release::Release;
+use crate::spec::Spec;
+use crate::spec::one_vip::Content;
+use crate::store::journal::Kind;
+
+/// A way along the trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// [`Kind::Back`] or [`Kind::Forward`].
+    pub kind: Kind,
+    /// How far.
+    pub far: Far,
+    /// The vip that goes; none is all of them.
+    pub vip: Option<String>,
+}
+
+/// How far a step goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Far {
+    /// This many releases; for one vip, this many in which it was another each time.
+    Steps(usize),
+    /// To this one.
+    To(u64),
+}
+
+/// What one vip's step leads to.
+pub(super) enum Half {
+    /// A release that was there before, and is all that is wanted.
+    Whole(u64),
+    /// A content that never was before.
+    Made {
+        /// It.
+        content: Box<Spec>,
+        /// The release in which the vip is so.
+        source: u64,
+        /// Where that is on the trail.
+        source_position: usize,
+    },
+}
+
+impl Step {
+    /// One step back of everything.
+    pub fn back() -> Self {
+        Self { kind: Kind::Back, far: Far::Steps(1), vip: None }
+    }
+
+    /// One step forward of everything.
+    pub fn forward() -> Self {
+        Self { kind: Kind::Forward, far: Far::Steps(1), vip: None }
+    }
+
+    /// The word for it.
+    pub fn word(&self) -> &'static str {
+        if self.kind == Kind::Forward { "forward" } else { "back" }
+    }
+
+    /// The releases that lie in this direction, the nearest first.
+    fn ahead<'a>(&self, trail: &'a Trail) -> Box<dyn Iterator<Item = (usize, u64)> + Send + 'a> {
+        let steps = trail.steps().iter().copied().enumerate();
+        if self.kind == Kind::Forward {
+            Box::new(steps.skip(trail.position() + 1))
+        } else {
+            Box::new(steps.take(trail.position()).rev())
+        }
+    }
+
+    /// The trail after the step, of everything.
+    pub(super) fn on(&self, trail: &Trail) -> Result<Trail, Refusal> {
+        let steps = match self.far {
+            Far::Steps(steps) => steps,
+            Far::To(release) => {
+                let place = self.ahead(trail).position(|(_, step)| step == release);
+                place.ok_or_else(|| self.not_there(release, trail))? + 1
+            }
+        };
+        let after = if self.kind == Kind::Forward { trail.forward(steps) } else { trail.back(steps) };
+        after.filter(|_| steps > 0).ok_or_else(|| self.too_far(steps, self.ahead(trail).count()))
+    }
+
+    fn too_far(&self, wanted: usize, there: usize) -> Refusal {
+        Refusal::NowhereToGo { word: self.word(), wanted, there, vip: self.vip.clone() }
+    }
+
+    fn not_there(&self, release: u64, trail: &Trail) -> Refusal {
+        let ways = self.ahead(trail).map(|(_, step)| format!("r{step}")).collect::<Vec<_>>().join(", ");
+        Refusal::NotOnTheWay { word: self.word(), release, ways }
+    }
+}
+
+impl Switch {
+    /// What a step of one vip leads to, from `current`.
+    pub(super) async fn half(&self, step: &Step, vip: &str, current: &Release, trail: &Trail) -> Result<Half, Refusal> {
+        let mut wanted = match step.far {
+            Far::Steps(0) => return Err(step.too_far(0, 0)),
+            Far::Steps(steps) => steps,
+            Far::To(_) => 1,
+        };
+        let mut passed: Vec<Arc<Release>> = Vec::new();
+        let mut nearest: Option<Arc<Release>> = None;
+        let mut there = 0;
+        for (position, number) in step.ahead(trail) {
+            let other = self.made_ready(number).await?;
+            let made = with_vip_of(current, &other, vip);
+            passed.push(other.clone());
+            if let Far::To(release) = step.far {
+                if release != number {
+                    continue;
+                }
+            } else if with_vip_of(nearest.as_deref().unwrap_or(current), &other, vip).is_none() {
+                continue;
+            }
+            there += 1;
+            wanted -= 1;
+            nearest = Some(other);
+            if wanted > 0 {
+                continue;
+            }
+            let already = || Refusal::AlreadySo { vip: vip.to_owned(), release: number };
+            let made = made.ok_or_else(already)?;
+            if made.vips.is_empty() {
+                return Err(super::change::ChangeError::NoVips.into());
+            }
+            // One that lies on the way and is all that is wanted is gone to as it is.
+            // Back, that is no further than to where the vip was so.
+            let seen = if step.kind == Kind::Forward { usize::MAX } else { passed.len() };
+            if let Some(whole) = self.of_content(made.digest(), step.ahead(trail).take(seen)) {
+                return Ok(Half::Whole(whole));
+            }
+            return Ok(Half::Made { content: Box::new(made), source: number, source_position: position });
+        }
+        match step.far {
+            Far::To(release) => Err(step.not_there(release, trail)),
+            _ if !seen_in(vip, current, &passed) => {
+                let names = current.spec.vips.keys().cloned().collect::<Vec<_>>().join(", ");
+                Err(super::change::ChangeError::NoSuchVip(vip.to_owned(), names).into())
+            }
+            _ => Err(step.too_far(there + wanted, there)),
+        }
+    }
+
+    /// The first of these steps whose release has this content.
+    fn of_content(&self, digest: Digest, mut steps: impl Iterator<Item = (usize, u64)>) -> Option<u64> {
+        let state = self.state();
+        let has_it = |number: &u64| state.known.get(number).is_some_and(|known| known.digest == digest);
+        steps.find_map(|(_, number)| Some(number).filter(has_it))
+    }
+
+    /// A release of the trail, which is made ready where it is not.
+    pub(super) async fn made_ready(&self, number: u64) -> Result<Arc<Release>, Refusal> {
+        if self.ready_release(number).is_none() {
+            self.make_ready(number).await?;
+        }
+        self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))
+    }
+}
+
+fn seen_in(vip: &str, current: &Release, passed: &[Arc<Release>]) -> bool {
+    current.vips.contains_key(vip) || passed.iter().any(|release| release.vips.contains_key(vip))
+}
+
+/// The content of one release, with a vip as it is in another.
+fn with_vip_of(release: &Release, other: &Release, vip: &str) -> Option<Spec> {
+    let (chooses, others) = (release.chooses(), other.chooses());
+    let content = Content { spec: &release.spec, chooses: &chooses };
+    content.with_vip_of(&Content { spec: &other.spec, chooses: &others }, other.number, vip)
+}

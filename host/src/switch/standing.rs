@@ -156,11 +156,6 @@ impl Standing {
         self.trail.steps().iter().copied().chain(self.canary.as_ref().map(|canary| canary.release))
     }
 
-    /// The release that `back` would lead to: where something is tried out, the one that it is beside.
-    pub fn behind(&self) -> Option<u64> {
-        if self.canary.is_some() { Some(self.trail.current()) } else { self.trail.behind() }
-    }
-
     /// The point of no return between the current release and the step at `position`, the nearest first.
     pub fn fence_before(&self, position: usize) -> Option<(u64, &Mark)> {
         let passed = self.trail.steps().get(position + 1..=self.trail.position())?;

@@ -98,7 +98,7 @@ impl Switch {
     /// The way back as it was last seen.
     pub fn way_back(&self) -> WayBack {
         let seen = lock(&self.last_seen.way).clone();
-        match self.standing().behind() {
+        match self.leads_back_to() {
             // Somebody has just switched.
             to if to != seen.to => {
                 WayBack { to, reasons: to.map(|_| "has not been looked at yet".into()).into_iter().collect() }
@@ -113,27 +113,28 @@ impl Switch {
     }
 
     async fn look_back(&self) -> WayBack {
-        let standing = self.standing();
-        let Some(to) = standing.behind() else { return WayBack::default() };
-        if standing.canary.is_some() {
-            // It serves the rest already.
-            return WayBack { to: Some(to), reasons: Vec::new() };
-        }
-        let behind = standing.trail.position() - 1;
-        if let Some((release, mark)) = standing.fence_before(behind) {
-            return WayBack {
-                to: Some(to),
-                reasons: vec![format!("r{release} is a point of no return ({})", mark.why)],
-            };
-        }
+        let Some(to) = self.leads_back_to() else { return WayBack::default() };
         let Some(release) = self.ready_release(to) else {
             let refused = lock(&self.last_seen.refused).clone().filter(|(release, _)| *release == to);
             let why = refused.map_or_else(|| "its policies are being staged".into(), |(_, why)| why);
             return WayBack { to: Some(to), reasons: vec![why] };
         };
-        let mut reasons = self.what_workers_lack(&release).await;
+        let mut reasons: Vec<_> = self.point_of_no_return(to).into_iter().collect();
+        reasons.extend(self.what_workers_lack(&release).await);
         reasons.extend(self.what_pools_lack(&release));
         WayBack { to: Some(to), reasons }
+    }
+
+    /// Where `back` leads: with a canary, to the current release alone.
+    fn leads_back_to(&self) -> Option<u64> {
+        let serving = self.current.serving();
+        if serving.canary().is_some() { Some(serving.release.number) } else { self.trail().behind() }
+    }
+
+    fn point_of_no_return(&self, to: u64) -> Option<String> {
+        let standing = self.standing();
+        let (release, mark) = standing.fence_before(standing.trail.position_of(to)?)?;
+        Some(format!("r{release} is a point of no return ({})", mark.why))
     }
 
     /// Policies of which some worker has no instance. They get one.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hyper::{Request, Response};
 use serde_json::Value;
+use switchback_plugins::faulty::TRAP;
 use tokio::task::JoinSet;
 
 use crate::support::{Host, Member, Setup, until, until_async, whole};
@@ -114,6 +115,30 @@ async fn the_latch_survives_a_restart() {
     clients.shutdown().await;
     host.restart().await;
     assert!(host.app().switch.is_latched() && host.current() == 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_latched_the_host_does_not_go_back_for_falls_either() {
+    let ((blue, _), (green, _)) = (member(0).await, member(3).await);
+    let host = setup(&[("blue", &blue), ("green", &green)])
+        .workers(1)
+        .vip("web", "policy = \"web\"\nfallback = \"blue\"")
+        .config("[policies.web]\nconfig = { after = 1000000 }\n")
+        .policy("web", TRAP)
+        .start()
+        .await;
+    let (status, receipt) = host.control("PUT", "/v1/policies/web?config=%7B%22after%22%3A200%7D", TRAP).await;
+    assert_eq!(status, 200, "{receipt}");
+    let (_clients, answered) = clients(&host, &["web.example"]);
+    more(&answered, 100).await;
+    assign(&host, "green").await;
+    until("it is taken back", || host.app().switch.is_latched()).await;
+    assert_eq!(host.current(), 2);
+    // Now the policy of the release that it went back to fails, and there is one before it that would not.
+    host.wait_for_entry("fall", "trapped").await;
+    let falls = async || host.control("GET", "/v1/status", "").await.1["vips"][0]["by_previous"].as_u64() > Some(20);
+    until_async("it has failed often", falls).await;
+    assert_eq!(host.current(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

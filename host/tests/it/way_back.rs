@@ -100,3 +100,15 @@ async fn a_policy_that_cannot_be_staged_is_in_the_way() {
     host.restart().await;
     until_not_ready(&host, 1, "policy `web`").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_point_of_no_return_is_in_the_way() {
+    let (blue, green) = (Member::named("blue").await, Member::named("green").await);
+    let setup = Host::with().pool("blue", &[&blue]).pool("green", &[&green]);
+    let host = setup.vip("web", "pool = \"blue\"").start().await;
+    assign(&host, "green").await;
+    until_ready(&host, 1).await;
+    let (status, answer) = host.control("PUT", "/v1/releases/2/fence", "{\"why\":\"new tables\"}").await;
+    assert_eq!(status, 200, "{answer}");
+    until_not_ready(&host, 1, "r2 is a point of no return (new tables)").await;
+}

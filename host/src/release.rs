@@ -22,6 +22,7 @@ use crate::proxy::per_worker::PerWorker;
 use crate::proxy::pool::Pool;
 use crate::proxy::pools::Pools;
 use crate::proxy::router::{Overlap, Router};
+use crate::proxy::session::Sessions;
 use crate::proxy::sticky::StickyKey;
 use crate::proxy::tls::TlsError;
 use crate::proxy::tls::certificates::Certificates;
@@ -72,6 +73,8 @@ pub struct Ground {
     pub events: Arc<Events>,
     /// Pools that `back` would bring into use: a few connections to them are kept open.
     pub warm: ArcSwap<Vec<Arc<Pool>>>,
+    /// Sessions that are known.
+    pub sessions: Sessions,
     /// Certificates that are known.
     pub certificates: Arc<Certificates>,
     /// Everything that is counted.
@@ -104,6 +107,7 @@ impl Ground {
             news,
             events: Arc::default(),
             warm: ArcSwap::default(),
+            sessions: Sessions::default(),
             certificates: Arc::default(),
             counts: Counts::new(workers),
             descriptors: Arc::new(Descriptors::of_process(workers)),
@@ -193,6 +197,7 @@ impl Release {
                 limits: vip.limits.clone(),
                 timeouts: vip.timeouts.clone(),
                 mirror,
+                session: ground.sessions.of(name, &spec, &policies, *workers),
                 counts: ground.counts.vip(name),
                 outcomes,
             });

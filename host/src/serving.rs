@@ -1,14 +1,16 @@
-//! What serves: the current release, and what else decides while there is a canary.
+//! What serves: the current release, and what else decides during a canary and for a while after a switch.
 //!
 //! One place, put whole and looked at once for each request: two looks would disagree for a moment.
 
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::time::Instant;
 
 use crate::proxy::affinity::hash_of;
 use crate::proxy::balancer;
 use crate::proxy::head::Head;
+use crate::proxy::session::Held;
 use crate::release::Release;
 use crate::spec::key::KeySpec;
 use crate::switch::share::Share;
@@ -26,6 +28,18 @@ pub struct Serving {
 pub struct Beside {
     /// A release that is tried out on a share of the keys.
     pub canary: Option<Canary>,
+    /// Releases that were left, and decide for the sessions that began with them.
+    pub left: Vec<Left>,
+    /// Vips whose new requests wait for those of the release before.
+    pub held: Vec<Arc<Held>>,
+}
+
+/// A release that was left.
+pub struct Left {
+    /// The release.
+    pub release: Arc<Release>,
+    /// When.
+    pub at: Instant,
 }
 
 /// A release that is tried out.
@@ -60,7 +74,22 @@ impl Serving {
 impl Beside {
     /// This, unless there is nothing to it.
     pub fn if_any(self) -> Option<Box<Self>> {
-        self.canary.is_some().then(|| self.into())
+        let is_any = self.canary.is_some() || !self.left.is_empty() || !self.held.is_empty();
+        is_any.then(|| self.into())
+    }
+
+    /// When the first of it is over that ends by itself.
+    pub fn ends(&self) -> Option<Instant> {
+        let left = self.left.iter().filter_map(Left::ends);
+        left.chain(self.held.iter().map(|held| held.until())).min()
+    }
+}
+
+impl Left {
+    /// When its last sessions are over; none where it keeps none.
+    pub fn ends(&self) -> Option<Instant> {
+        let sessions = self.release.vips.values().filter_map(|vip| vip.session.as_ref());
+        sessions.filter_map(|session| session.spec.mode.drains_for()).max().map(|limit| self.at + limit)
     }
 }
 

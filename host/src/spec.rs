@@ -7,6 +7,7 @@ pub mod key;
 pub mod member;
 pub mod check;
 pub mod vip;
+pub mod session;
 pub mod one_vip;
 pub mod auto_back;
 

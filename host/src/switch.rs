@@ -9,6 +9,7 @@ pub mod change;
 pub mod receipt;
 pub mod activate;
 pub mod back;
+pub mod swap;
 pub mod step;
 pub mod acts;
 pub mod share;
@@ -17,9 +18,11 @@ pub mod warm;
 pub mod fitness;
 pub mod latch;
 pub mod fail_back;
+pub mod crash;
 pub mod judge;
 pub mod hold;
 mod moment;
+pub mod way_back;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +44,7 @@ use crate::policy::compile::{Compiled, Compiler};
 use crate::proxy::inherited::{Inherited, Passed};
 use crate::proxy::keeper;
 use crate::proxy::listeners::Listeners;
+use crate::proxy::session::Held;
 use crate::proxy::worker::{Handle, Order};
 use crate::release::{Ground, Release};
 use crate::serving::Current;
@@ -76,6 +80,8 @@ pub struct Switch {
     turn: tokio::sync::Mutex<()>,
     /// What is to be judged.
     pub docket: judge::Docket,
+    /// What was last seen of the way back.
+    last_seen: way_back::LastSeen,
     /// Told after every switch: what is kept ready is to be looked after.
     switched: tokio::sync::Notify,
     /// Told when a release begins to wait for its confirmation.
@@ -278,6 +284,7 @@ impl Switch {
             watching: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
             docket: judge::Docket::default(),
+            last_seen: way_back::LastSeen::default(),
             switched: tokio::sync::Notify::new(),
             unconfirmed: tokio::sync::Notify::new(),
             shown: Mutex::default(),
@@ -478,6 +485,9 @@ impl Switch {
         let workers = ordered.len();
         let passed = receipt::in_time(ordered).await;
         let workers_switched = passed.len();
+        if workers_switched == workers {
+            swapped.held.iter().for_each(|held| held.fenced());
+        }
         let switched = passed.into_iter().fold(swapped.at, Instant::max);
         let flights = &swapped.old.flights;
         let last = flights.last_decided_nanos().saturating_sub(crate::time::since_start(swapped.at));
@@ -556,6 +566,10 @@ struct Swapped {
     at: Instant,
     /// Whether the old one decides as before, beside the new one.
     old_goes_on: bool,
+    /// What waits for requests of the old one.
+    held: Vec<Arc<Held>>,
+    /// Whether the standing says something else of sessions since.
+    has_left: bool,
 }
 
 impl Swapped {

@@ -83,6 +83,8 @@ pub enum Limit {
     ClientTimeout,
     /// `vips.NAME.tunnel_timeout`.
     TunnelTimeout,
+    /// `vips.NAME.session.upgraded_limit`.
+    UpgradedLimit,
     /// `pools.NAME.response_timeout`.
     ResponseTimeout,
     /// `pools.NAME.between_bytes_timeout`.
@@ -99,7 +101,7 @@ pub enum Limit {
 
 impl Limit {
     /// All of them, in their order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Connections,
         Self::ConnectionsPerClient,
         Self::Descriptors,
@@ -111,6 +113,7 @@ impl Limit {
         Self::RequestBody,
         Self::ClientTimeout,
         Self::TunnelTimeout,
+        Self::UpgradedLimit,
         Self::ResponseTimeout,
         Self::BetweenBytesTimeout,
         Self::WholeTimeout,
@@ -133,6 +136,7 @@ impl Limit {
             Self::RequestBody => "request_body",
             Self::ClientTimeout => "client_timeout",
             Self::TunnelTimeout => "tunnel_timeout",
+            Self::UpgradedLimit => "upgraded_limit",
             Self::ResponseTimeout => "response_timeout",
             Self::BetweenBytesTimeout => "between_bytes_timeout",
             Self::WholeTimeout => "whole_timeout",

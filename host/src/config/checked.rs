@@ -7,6 +7,7 @@ mod pool;
 mod balance;
 mod policy;
 mod vip;
+mod session;
 mod headers;
 mod value;
 

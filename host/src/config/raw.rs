@@ -433,6 +433,23 @@ pub struct RawVip {
     /// How it is watched after an activation.
     #[serde(default)]
     pub auto_back: RawAutoBack,
+    /// How a switch leaves its clients.
+    #[serde(default)]
+    pub session: RawSession,
+}
+
+/// `[vips.NAME.session]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSession {
+    /// `cut`, `drain-sticky` or `hold`.
+    pub mode: Option<Spanned<String>>,
+    /// How long sessions end where they began.
+    pub limit: Option<Spanned<String>>,
+    /// How long new requests wait.
+    pub hold_max: Option<Spanned<String>>,
+    /// How long tunnels go on after a switch.
+    pub upgraded_limit: Option<Spanned<String>>,
 }
 
 /// `{ pool = "...", percent = 5 }`

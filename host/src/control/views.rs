@@ -3,12 +3,14 @@
 pub mod auto_back;
 pub mod canary;
 pub mod way;
+pub mod way_back;
 
 use serde::{Deserialize, Serialize};
 
 use self::auto_back::AutoBackView;
 use self::canary::{CanaryView, DecidedView};
 use self::way::Way;
+use self::way_back::WayBackView;
 use crate::address::Address;
 use crate::proxy::seat::{MemberState, Seat};
 use crate::release::Release;
@@ -48,6 +50,9 @@ pub struct Status {
     pub pools: Vec<PoolView>,
     /// The policies.
     pub policies: Vec<PolicyView>,
+    /// Whether `back` can be pressed, and what is in the way if not.
+    #[serde(default)]
+    pub way_back: WayBackView,
     /// What the host does by itself, and whether it may.
     #[serde(default)]
     pub auto_back: AutoBackView,
@@ -258,19 +263,25 @@ pub fn status(switch: &Switch, recent: Vec<Entry>) -> Status {
     let trail = switch.trail();
     let ready = switch.ready();
     let step = |number: Option<u64>| number.map(|number| Step { number, ready: ready.contains(&number) });
+    // From a canary, it goes to what serves beside it, and nowhere else.
+    let (back, forward) = match serving.canary() {
+        Some(_) => (Some(current.number), None),
+        None => (trail.behind(), trail.ahead()),
+    };
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         current: (&**current).into(),
         canary: CanaryView::of(&serving),
         decided: DecidedView::all(&serving),
-        back: step(trail.behind()),
-        forward: step(trail.ahead()),
+        back: step(back),
+        forward: step(forward),
         way: way::way(switch, current),
         in_flight: current.flights.in_flight(),
         workers: switch.ground.workers,
         vips: vips(switch, current),
         pools: pools(current),
         policies: policies(current),
+        way_back: way_back::view(switch),
         auto_back: auto_back::view(switch),
         recent,
         journal: switch.journal.stand(),

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::error::Error;
 use super::forwarded::{Peer, Scheme};
 use super::listener::Listener;
+use super::session::Session;
 #[cfg(test)]
 use super::tls::certificates::Certificates;
 use super::tls::identity::Identity;
@@ -140,6 +141,8 @@ pub struct Flight {
     flights: Arc<Flights>,
     /// Where the vip has a limit.
     of_vip: Option<Arc<VipCounts>>,
+    /// Where others may wait for its end.
+    of_session: Option<Arc<Session>>,
     ground: Arc<Ground>,
     worker: usize,
 }
@@ -156,7 +159,7 @@ impl Flight {
             return Err(Error::Overload(ground.requests_max));
         }
         flights.begin(worker, Instant::now());
-        let mut flight = Self { flights: flights.clone(), of_vip: None, ground, worker };
+        let mut flight = Self { flights: flights.clone(), of_vip: None, of_session: None, ground, worker };
         if let Some(max) = vip.limits.requests_max {
             let counts = vip.counts.clone();
             if counts.in_flight() >= max {
@@ -165,7 +168,20 @@ impl Flight {
             counts.begin(worker);
             flight.of_vip = Some(counts);
         }
+        if let Some(session) = &vip.session
+            && session.spec.mode.holds_for().is_some()
+        {
+            session.begin(worker);
+            flight.of_session = Some(session.clone());
+        }
         Ok(flight)
+    }
+
+    /// It has become a tunnel, which may last for hours: nobody waits for its end any more.
+    pub fn becomes_tunnel(&mut self) {
+        if let Some(session) = self.of_session.take() {
+            session.end(self.worker);
+        }
     }
 }
 
@@ -176,6 +192,7 @@ impl Drop for Flight {
         if let Some(vip) = &self.of_vip {
             vip.end(self.worker);
         }
+        self.becomes_tunnel();
     }
 }
 

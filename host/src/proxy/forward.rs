@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use hyper::header::{HeaderValue, SET_COOKIE};
 use hyper::{Method, Request, Response};
 
 use super::alarm::Alarm;
@@ -19,7 +21,9 @@ use super::mirror;
 use super::record::Record;
 use super::request_body::{ClientFault, RequestBody};
 use super::response::Body;
+use super::session::Held;
 use super::tries::Aim;
+use super::vip::Vip;
 use super::worker::Worker;
 use crate::policy::answer::Respond;
 
@@ -75,40 +79,19 @@ impl Line<'_> {
             return Ok(answer);
         }
 
-        // The release is pinned once, and only for the decision: a second look after routing could see a newer one, and
-        // the policy would choose among pools that the router never saw. What follows may take hours and must not keep
-        // it alive.
-        let (decision, flight, vip) = {
-            let serving = worker.current.pin();
-            let forced = canary::forced(worker, &serving, &mut head)?;
-            let release = match (&forced, &serving.beside) {
-                (None, None) => &serving.release,
-                (None, Some(beside)) => canary::decider(&serving, beside, client, &head),
-                (Some(forced), _) => forced,
-            };
-            self.forced.set(forced.as_ref().map(|release| release.number));
-            let vip = release.router.find(&client.listener.id, head.authority(), head.path()).ok_or(Error::NoVip)?;
-            head.enter(&vip.name);
-            record.enters(vip, release.number);
-            self.asker.limit(&vip.limits);
-            if let (Some(port), Scheme::Http) = (vip.redirect_to_https, head.origin_scheme()) {
-                // Without a host, the path's first segment would be taken for one.
-                if head.host().is_empty() {
-                    return Err(Malformed::HostMissing.into());
-                }
-                record.answered_here();
-                return Ok(redirect_to_https(&head, port));
+        let asked = canary::asked(worker, &mut head);
+        let mut may_wait = asked.is_none();
+        let entered = loop {
+            let step;
+            (head, step) = self.enter(head, body.length(), asked.as_ref(), may_wait)?;
+            match step {
+                Step::Decided(entered) => break entered,
+                Step::Answered(response) => return Ok(response),
+                Step::Held(held) => held.wait().await,
             }
-            if let (Some(max), Some(length)) = (vip.limits.request_body_bytes_max, body.length())
-                && length > max
-            {
-                return Err(ClientFault::TooLarge(max).into());
-            }
-            let flight = Flight::begin(&release.flights, vip, worker)?;
-            let decision;
-            (head, decision) = decision::decide(worker, record, release, vip, head);
-            (decision, flight, vip.clone())
+            may_wait = false;
         };
+        let Entered { decision, flight, vip, binding } = entered;
         let (pool, mut route) = match decision {
             Decision::Pool(pool, route) => (pool, route),
             Decision::Respond(respond) => {
@@ -116,6 +99,7 @@ impl Line<'_> {
                 record.answered_by_policy(respond.reason.as_deref());
                 let mut response = by_policy(respond, self.id);
                 vip.response_rules.apply(response.headers_mut());
+                bind(&mut response, binding);
                 return Ok(response);
             }
             Decision::Undecided => return Err(Error::Undecided(head.vip().to_owned())),
@@ -152,7 +136,89 @@ impl Line<'_> {
         let limits = aim.limits(vip.limits.tunnel_timeout);
         let (head, _) = std::mem::take(&mut sent.response).into_parts();
         let status = head.status;
-        Ok(Response::from_parts(head, Body::member(sent, status, worker, keeps_trailers, limits, Some(flight))))
+        let body = Body::member(sent, status, worker, keeps_trailers, limits, Some(flight));
+        let body = match &vip.session {
+            Some(session) => body.of_session(session),
+            None => body,
+        };
+        let mut response = Response::from_parts(head, body);
+        bind(&mut response, binding);
+        Ok(response)
+    }
+
+    /// Finds the vip and decides, or says what has to come before.
+    ///
+    /// What serves is pinned once, and only for this: a second look after routing could see a newer release, and the policy
+    /// would choose among pools that the router never saw. What follows may take hours and must not keep it alive.
+    fn enter(
+        &self,
+        mut head: Head,
+        length: Option<u64>,
+        asked: Option<&HeaderValue>,
+        may_wait: bool,
+    ) -> Result<(Head, Step), Error> {
+        let Self { worker, client, record, .. } = *self;
+        let serving = worker.current.pin();
+        let named = asked.map(|asked| canary::named(worker, &serving, asked)).transpose()?;
+        let release = match (&named, &serving.beside) {
+            (None, None) => &serving.release,
+            (None, Some(beside)) => canary::decider(worker, &serving, beside, client, &head),
+            (Some(named), _) => named,
+        };
+        let vip = release.router.find(&client.listener.id, head.authority(), head.path()).ok_or(Error::NoVip)?;
+        if may_wait
+            && let Some(beside) = &serving.beside
+            && let Some(held) = canary::held(beside, vip)
+        {
+            return Ok((head, Step::Held(held.clone())));
+        }
+        head.enter(&vip.name);
+        record.enters(vip, release.number);
+        self.forced.set(named.as_ref().map(|release| release.number));
+        self.asker.limit(&vip.limits);
+        if let (Some(port), Scheme::Http) = (vip.redirect_to_https, head.origin_scheme()) {
+            // Without a host, the path's first segment would be taken for one.
+            if head.host().is_empty() {
+                return Err(Malformed::HostMissing.into());
+            }
+            record.answered_here();
+            let redirect = redirect_to_https(&head, port);
+            return Ok((head, Step::Answered(redirect)));
+        }
+        if let (Some(max), Some(length)) = (vip.limits.request_body_bytes_max, length)
+            && length > max
+        {
+            return Err(ClientFault::TooLarge(max).into());
+        }
+        let flight = Flight::begin(&release.flights, vip, worker)?;
+        let binding = if named.is_none() { canary::binding(worker, vip, release.number, &head) } else { None };
+        let (head, decision) = decision::decide(worker, record, release, vip, head);
+        Ok((head, Step::Decided(Entered { decision, flight, vip: vip.clone(), binding })))
+    }
+}
+
+/// What comes next for a request.
+enum Step {
+    /// It goes where it is to go.
+    Decided(Entered),
+    /// It is answered here.
+    Answered(Response<Body>),
+    /// It waits, and looks again.
+    Held(Arc<Held>),
+}
+
+/// A request that has been decided.
+struct Entered {
+    decision: Decision,
+    flight: Flight,
+    vip: Arc<Vip>,
+    binding: Option<HeaderValue>,
+}
+
+/// Has the client's session end with the release that decided.
+fn bind(response: &mut Response<Body>, binding: Option<HeaderValue>) {
+    if let Some(cookie) = binding {
+        response.headers_mut().append(SET_COOKIE, cookie);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The answer's content on its way to the client: streamed as it comes, and what happens when it ends.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::exchange::Flight;
 use super::h1::member::Failure;
 use super::pool::InUse;
 use super::queue::Place;
+use super::session::Session;
 use super::tries::Sent;
 use super::worker::Worker;
 use crate::telemetry::Limit;
@@ -46,8 +48,10 @@ pub struct MemberBody {
     silent_since: Option<Instant>,
     /// Made when there is something to wait for, which most answers have not.
     alarm: Option<Alarm>,
+    /// When a tunnel is to be closed, as its release was left.
+    closing: Option<Pin<Box<dyn Future<Output = ()>>>>,
     _place: Option<Place>,
-    _flight: Option<Flight>,
+    flight: Option<Flight>,
 }
 
 /// How long an answer may take.
@@ -91,9 +95,29 @@ impl Body {
             limits,
             silent_since: None,
             alarm: None,
+            closing: None,
             _place: sent.place,
-            _flight: flight,
+            flight,
         })
+    }
+
+    /// Ends it as these sessions say, where it is a tunnel.
+    pub(super) fn of_session(mut self, session: &Session) -> Self {
+        if let Self::Member(body) = &mut self
+            && body.is_tunnel
+        {
+            body.flight.iter_mut().for_each(Flight::becomes_tunnel);
+            body.closing = session.spec.upgraded_limit.map(|_| Box::pin(session.closing()) as _);
+        }
+        self
+    }
+
+    /// Ready when a tunnel is to be closed.
+    pub fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Member(MemberBody { closing: Some(closing), .. }) => closing.as_mut().poll(cx),
+            _ => Poll::Pending,
+        }
     }
 
     /// The next piece of content, or the trailers; `None` at the end. [`Body::drive`] must be called beside it.

@@ -156,6 +156,7 @@ mod tests {
                 limits: VipLimits::default(),
                 timeouts: VipTimeouts::default(),
                 mirror: None,
+                session: None,
                 counts: Counts::new(1).vip(name),
                 outcomes: Outcomes::new(1, std::iter::empty()).into(),
             };

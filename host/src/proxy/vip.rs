@@ -6,6 +6,7 @@ use super::header_rules::HeaderRules;
 use super::mirror::Mirror;
 use super::outcomes::Outcomes;
 use super::pool::Pool;
+use super::session::Session;
 use crate::policy::Policy;
 use crate::policy::wasm::instance::Loads;
 use crate::spec::VipLimits;
@@ -32,6 +33,8 @@ pub struct Vip {
     pub timeouts: VipTimeouts,
     /// Where copies of them go.
     pub mirror: Option<Mirror>,
+    /// What a switch must know of its clients; none where it need not.
+    pub session: Option<Arc<Session>>,
     /// How its requests were decided.
     pub counts: Arc<VipCounts>,
     /// What came of them under this release.

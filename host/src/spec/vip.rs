@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::auto_back::AutoBackSpec;
+use super::session::SessionSpec;
 
 /// Where requests enter, and what decides for them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub struct VipSpec {
     /// The pool that gets copies of its requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<MirrorSpec>,
+    /// How a switch that changes it leaves its clients.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub session: SessionSpec,
     /// How it is watched after an activation.
     #[serde(default, skip_serializing_if = "is_default")]
     pub auto_back: AutoBackSpec,
@@ -171,6 +175,7 @@ impl VipSpec {
             limits: VipLimits::default(),
             timeouts: VipTimeouts::default(),
             mirror: None,
+            session: SessionSpec::default(),
             auto_back: AutoBackSpec::default(),
         }
     }

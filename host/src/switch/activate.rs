@@ -160,6 +160,9 @@ impl Switch {
             } else {
                 let swapped = self.swap(&mut state, release);
                 self.docket.put(&swapped, origin);
+                if swapped.has_left {
+                    self.rewrite(&state);
+                }
                 swapped
             }
         };

@@ -168,7 +168,7 @@ impl Switch {
         standing.switched_by(origin);
         state.standing = standing;
         let content = is_new.then(|| (release.number, (*release.spec).clone()));
-        let swapped = self.swap(state, release);
+        let swapped = self.swap_as(state, release, step.kind == Kind::Back);
         let entry = Some(swapped.entry(step.kind, origin));
         let record = Record { entry, release: content, standing: Some(state.standing.clone()), ..Record::default() };
         let written = self.journal.write_after(record);

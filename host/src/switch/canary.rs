@@ -13,7 +13,6 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 use super::receipt::{Origin, Receipt};
 use super::share::Share;
@@ -23,7 +22,6 @@ use super::trail::Trail;
 use super::{Refusal, State, Swapped, Switch};
 use crate::causes::with_causes;
 use crate::release::Release;
-use crate::serving::{Beside, Canary, Serving};
 use crate::spec::Spec;
 use crate::spec::key::{KeySpec, NotAKey};
 use crate::store::journal::{Door, Kind, Record, Written};
@@ -179,22 +177,6 @@ impl Switch {
     pub(super) fn swap_beside(&self, state: &mut State, release: Arc<Release>) -> Swapped {
         let current = self.current.get();
         Swapped { new: release, old_goes_on: true, ..self.swap(state, current) }
-    }
-
-    /// Makes `release` current, with what the standing has beside it. Under the state's lock, so that the journal sees
-    /// switches in their order.
-    pub(super) fn swap(&self, state: &mut State, release: Arc<Release>) -> Swapped {
-        state.generation += 1;
-        let State { known, standing, .. } = state;
-        known.insert(release.number, Known::of(&release));
-        known.retain(|release, _| standing.trail.position_of(*release).is_some());
-        let canary = state.standing.canary.as_ref().and_then(|canary| {
-            let release = state.ready.get(&canary.release)?.clone();
-            Some(Canary::new(release, canary.share, canary.key.clone()))
-        });
-        let at = Instant::now();
-        let old = self.current.swap(Serving { release: release.clone(), beside: Beside { canary }.if_any() });
-        Swapped { old: old.release.clone(), new: release, at, old_goes_on: false }
     }
 
     /// Makes ready the canary that the journal names. Where it cannot be, there is none: all that it decided for is the

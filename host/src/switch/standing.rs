@@ -46,6 +46,18 @@ pub struct Standing {
     /// Whether it is up to people alone to switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latch: Option<Latch>,
+    /// Releases that were left while clients had sessions with them, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<LeftStanding>,
+}
+
+/// A release that was left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftStanding {
+    /// Its number.
+    pub release: u64,
+    /// When, in milliseconds since 1970 UTC.
+    pub at_millis: u64,
 }
 
 /// What was gone back from: no door but the API brings it back.
@@ -113,6 +125,7 @@ impl Standing {
             fences: BTreeMap::new(),
             unconfirmed: Vec::new(),
             canary: None,
+            left: Vec::new(),
             latch: None,
         }
     }

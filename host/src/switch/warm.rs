@@ -94,6 +94,12 @@ impl Switch {
         self.hand_over(cold, live).await;
     }
 
+    /// Puts an instance of each of these on every worker, beside those of all ready releases. The caller holds the turn.
+    pub(super) async fn warm_again(&self, cold: Vec<Arc<Policy>>) {
+        let live = self.state().live().into_iter().collect();
+        self.hand_over(cold, live).await;
+    }
+
     async fn hand_over(&self, cold: Vec<Arc<Policy>>, live: Vec<PolicyId>) {
         let workers = self.ground.workers;
         let made = tokio::task::spawn_blocking(move || {
@@ -158,6 +164,7 @@ impl Switch {
             // Taken anew for each: a change, or a step to a release that is not ready, need not wait for all.
             let _turn = self.turn.lock().await;
             if let Err(refusal) = self.make_ready(number).await {
+                self.could_not_ready(number, with_causes(&refusal));
                 tracing::warn!(
                     release = number,
                     refusal = with_causes(&refusal),
@@ -176,6 +183,8 @@ impl Switch {
             state.compiled.retain(|digest, _| used.contains(digest));
             before != state.ready.len()
         };
+        // What was left may be ready by now, after a start, or not any more.
+        self.put_again();
         if dropped {
             self.keep_watch(None);
             let live = self.state().live().into_iter().collect();
@@ -188,7 +197,14 @@ impl Switch {
     pub async fn keep_tended(&self) {
         loop {
             self.tend().await;
-            self.switched.notified().await;
+            let switched = self.switched.notified();
+            tokio::pin!(switched);
+            loop {
+                tokio::select! {
+                    () = &mut switched => break,
+                    () = self.session_ends() => self.settle_sessions(),
+                }
+            }
         }
     }
 

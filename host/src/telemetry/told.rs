@@ -143,6 +143,8 @@ pub enum Ended {
     MemberBroke,
     /// Nothing passed through a tunnel for too long.
     TunnelSilent,
+    /// A tunnel was closed, as its release was left.
+    SessionOver,
     /// The host ended first.
     HostLeft,
 }
@@ -181,7 +183,7 @@ pub enum Came {
 
 impl Ended {
     /// All of them, in their order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Whole,
         Self::Policy,
         Self::Here,
@@ -197,6 +199,7 @@ impl Ended {
         Self::MemberTimeout,
         Self::MemberBroke,
         Self::TunnelSilent,
+        Self::SessionOver,
         Self::HostLeft,
     ];
 
@@ -218,6 +221,7 @@ impl Ended {
             Self::MemberTimeout => "member_timeout",
             Self::MemberBroke => "member_broke",
             Self::TunnelSilent => "tunnel_silent",
+            Self::SessionOver => "session_over",
             Self::HostLeft => "host_left",
         }
     }
@@ -225,7 +229,7 @@ impl Ended {
     /// Whose fault it was.
     pub fn fault(self) -> Fault {
         match self {
-            Self::Whole | Self::Policy | Self::Here | Self::TunnelSilent => Fault::Nobody,
+            Self::Whole | Self::Policy | Self::Here | Self::TunnelSilent | Self::SessionOver => Fault::Nobody,
             Self::Malformed | Self::TooLarge | Self::ClientSlow | Self::ClientGone | Self::NoVip => Fault::Client,
             Self::Undecided => Fault::Policy,
             Self::MemberUnreached | Self::MemberTimeout | Self::MemberBroke => Fault::Member,

@@ -10,6 +10,7 @@ use switchback_plugins as plugins;
 use switchback_plugins::faulty;
 
 use crate::command_line::switchback;
+use crate::process::Site;
 use crate::support::{Answer, BY_GROUP, Host, Member, Setup, until, whole};
 
 /// Blue serves; green is there to be tried out.
@@ -137,8 +138,8 @@ async fn the_folder_and_the_file_wait_until_a_canary_is_over() {
     let text = std::fs::read_to_string(host.config_path()).unwrap();
     std::fs::write(host.config_path(), text.replace("[vips.web]\n", "[vips.web]\nrequests_max = 77\n")).unwrap();
     host.wait_for_entry("refuse", "r2 is a canary at 5 %").await;
-    // They look again every two seconds, and say so once each.
-    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    // They look again every five seconds, and say so once each.
+    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
     let refused = host.history().await.iter().filter(|entry| entry["kind"] == "refuse").count();
     assert_eq!((refused, host.current()), (2, 1));
     host.control("POST", "/v1/back", "").await;
@@ -161,6 +162,22 @@ async fn a_canary_is_taken_up_after_a_restart() {
     assert_eq!((numbers(&receipt), &*host.get("/", &[]).await.body), ((&json!("activate"), 1, 2), "green"));
     host.restart().await;
     assert_eq!((host.current(), host.app().switch.trail().steps()), (2, &[1, 2][..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_takes_over_goes_on_with_the_canary() {
+    let member = Member::named("blue").await;
+    let site = Site::new("\"127.0.0.1:0\"", member.address, "drain = \"10s\"");
+    let mut host = site.start(&[]).await;
+    let asked = site.ask(&["switch", "web", "green", "--share", "30%", "--key", "cookie:uid"]).await.unwrap();
+    assert_eq!(numbers(&asked), (&json!("canary"), 1, 2));
+    let _new = site.start(&["--take-over"]).await;
+    assert_eq!(host.ended().await, Some(0));
+    let canary = &site.ask(&["status"]).await.unwrap()["canary"];
+    assert_eq!((&canary["number"], &canary["share"], &canary["key"]), (&json!(2), &json!(0.3), &json!("cookie:uid")));
+    let asked = site.ask(&["activate", "r2", "--share", "60%"]).await.unwrap();
+    assert_eq!((numbers(&asked), &asked["why"]), ((&json!("canary"), 1, 2), &json!("60 % by cookie:uid")));
+    assert_eq!(numbers(&site.ask(&["activate", "r2"]).await.unwrap()), (&json!("activate"), 1, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,6 +252,7 @@ async fn both_releases_are_counted_side_by_side() {
     }
     let (_, status) = host.control("GET", "/v1/status", "").await;
     assert_eq!((&status["canary"]["number"], &status["canary"]["share"]), (&json!(2), &json!(0.4)));
+    assert_eq!((&status["back"], &status["forward"]), (&json!({"number": 1, "ready": true}), &json!(null)));
     let [current, canary] = [0, 1].map(|at| status["decided"][at].clone());
     assert_eq!(
         (&current["release"], &current["requests"], &current["failed"]),

@@ -193,8 +193,8 @@ impl Real {
         (answer.status, serde_json::from_str(&answer.body).unwrap_or(Value::String(answer.body)))
     }
 
-    /// Drops a build into the folder; answers once it serves or was refused.
-    async fn drop_in(&self, number: u8) {
+    /// Drops a build into the folder; answers once it serves or was refused, with what the history says of it.
+    async fn drop_in(&self, number: u8) -> Value {
         let newest = |history: &Value| history["entries"][0]["id"].as_u64();
         let before = newest(&self.ask("GET", "/v1/history?limit=1", "").await.1);
         let beside = self.folder.path().join("web.new");
@@ -202,11 +202,16 @@ impl Real {
         let place = self.folder.path().join("policies/web.wasm");
         std::fs::rename(beside, &place).unwrap();
         let end = tokio::time::Instant::now() + crate::support::PATIENCE;
-        while newest(&self.ask("GET", "/v1/history?limit=1", "").await.1) == before {
+        let said = loop {
+            let (_, history) = self.ask("GET", "/v1/history?limit=1", "").await;
+            if newest(&history) != before {
+                break history["entries"][0].clone();
+            }
             assert!(tokio::time::Instant::now() < end, "the folder was not looked at");
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        };
         std::fs::remove_file(place).unwrap();
+        said
     }
 
     /// As the model has it: the trail, where on it, what is out of reach.
@@ -288,14 +293,14 @@ async fn the_switch_does_as_its_model() {
                 if number == after.current()[2] || number == read {
                     continue;
                 }
-                real.drop_in(number).await;
+                let said = real.drop_in(number).await;
                 if !after.quarantine.contains(&number) {
                     let mut content = after.current();
                     content[2] = number;
                     after.activate(content);
                     read = number;
                 }
-                (true, (StatusCode::OK, Value::Null))
+                (true, (StatusCode::OK, said))
             }
             88..91 => {
                 let release = after.trail[chance.below(after.trail.len() as u64) as usize];

@@ -36,6 +36,7 @@ fn the_table_has_every_key_that_the_host_knows() {
         "vips.NAME.request_headers",
         "vips.NAME.response_headers",
         "vips.NAME.mirror",
+        "vips.NAME.session",
         "vips.NAME.auto_back",
         "pools.NAME",
         "pools.NAME.tls",

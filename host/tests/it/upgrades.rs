@@ -132,7 +132,7 @@ const ASK: &[u8] = b"GET /chat HTTP/1.1\r\nhost: web.example\r\nconnection: upgr
 const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
 
 /// A member that answers plain requests, switches to `echo`, says `hello`, and then does as it is told.
-async fn switching<F, A>(then: F) -> Member
+pub(crate) async fn switching<F, A>(then: F) -> Member
 where
     F: Fn(tokio::net::TcpStream) -> A + Copy + Send + Sync + 'static,
     A: Future<Output = ()> + Send + 'static,
@@ -151,7 +151,7 @@ where
 }
 
 /// Opens a tunnel of `echo`, having sent `early` ahead of the switch.
-async fn tunnel(client: Speaks, host: &Host, early: &[u8]) -> Box<dyn Wire> {
+pub(crate) async fn tunnel(client: Speaks, host: &Host, early: &[u8]) -> Box<dyn Wire> {
     let mut stream: Box<dyn Wire> = match client {
         Speaks::Http1 => {
             let mut stream = dial(host.address()).await;

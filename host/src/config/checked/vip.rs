@@ -48,6 +48,7 @@ impl Checker<'_> {
             limits: self.vip_limits(&raw)?,
             timeouts: self.vip_timeouts(&raw)?,
             mirror: raw.mirror.as_ref().map(|mirror| self.inner("mirror").mirror(mirror, defined.pools)).transpose()?,
+            session: self.inner("session").session(&raw.session)?,
             auto_back: self.inner("auto_back").auto_back(&raw.auto_back)?,
             request_headers: self.inner("request_headers").header_rules(raw.request_headers)?,
             response_headers: self.inner("response_headers").header_rules(raw.response_headers)?,

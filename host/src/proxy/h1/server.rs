@@ -242,8 +242,10 @@ async fn respond(
 
     if is_tunnel {
         let ended = Box::pin(tunnel(conn, alarm, record, body)).await;
-        if ended == Ended::TunnelSilent {
-            worker.ground.counts.limited(worker.id, Limit::TunnelTimeout);
+        match ended {
+            Ended::TunnelSilent => worker.ground.counts.limited(worker.id, Limit::TunnelTimeout),
+            Ended::SessionOver => worker.ground.counts.limited(worker.id, Limit::UpgradedLimit),
+            _ => {}
         }
         record.finish(ended, conn.body_bytes());
         return After::Gone;
@@ -387,6 +389,9 @@ async fn tunnel(conn: &SharedConn, alarm: &Alarm, record: &Record<'_>, mut body:
     let mut encoder = Encoder::UntilClose;
     let mut ended = false;
     poll_fn(|cx| {
+        if body.poll_closing(cx).is_ready() {
+            return Poll::Ready(Ended::SessionOver);
+        }
         loop {
             let mut moved = body.drive(cx);
             let has_room = conn.with(|conn| conn.wire.has_room());

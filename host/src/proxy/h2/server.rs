@@ -323,7 +323,11 @@ impl Ended {
 
 impl From<Limit> for Ended {
     fn from(limit: Limit) -> Self {
-        let cause = if limit == Limit::TunnelTimeout { Cause::TunnelSilent } else { Cause::ClientSlow };
+        let cause = match limit {
+            Limit::TunnelTimeout => Cause::TunnelSilent,
+            Limit::UpgradedLimit => Cause::SessionOver,
+            _ => Cause::ClientSlow,
+        };
         Self { reason: Reason::CANCEL, limit: Some(limit), cause }
     }
 }
@@ -337,6 +341,9 @@ fn poll_send(
     tunnel_timeout: Option<Duration>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Ended>> {
+    if body.poll_closing(cx).is_ready() {
+        return Poll::Ready(Err(Limit::UpgradedLimit.into()));
+    }
     loop {
         let mut moved = body.drive(cx);
         if sender.poll_reset(cx).is_ready() {

@@ -348,6 +348,8 @@ impl App {
         let _ = tokio::time::timeout(LAST_WRITE, async { tokio::join!(ended, switch.journal.catch_up()) }).await;
         // Workers that have ended hand nothing over any more.
         told.wait().await;
+        // The task of a connection that has ended may hold on to it for a moment more: another host need not wait for that.
+        switch.store.let_go();
         all_left
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn expected(headers: &HeaderMap) -> Result<Option<Vec<u64>>, ApiError
                 return Ok(None);
             }
             let name = tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"');
-            let number = name.strip_prefix('r').and_then(|digits| digits.parse().ok());
+            let number = name.strip_prefix('r').unwrap_or(name).parse().ok();
             let wrong = || {
                 format!(
                     "expected a release in If-Match, such as `\"r42\"`, got `{}`",

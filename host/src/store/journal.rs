@@ -183,6 +183,8 @@ pub struct Record {
     pub seen: Vec<Seen>,
     /// A call that changed nothing, and its receipt.
     pub unchanged: Option<(Call, String)>,
+    /// A call that was journalled, and then came to nothing: it may be asked for again.
+    pub undone: Option<Call>,
 }
 
 /// What was found at start.
@@ -301,6 +303,12 @@ impl Journal {
         });
         if let (true, Some(entry)) = (keep, &record.entry) {
             self.known.remember(entry.clone(), false);
+        }
+        if let (true, Some((call, receipt))) = (keep, &record.unchanged) {
+            self.known.remember_call(call, None, Some(receipt.clone()));
+        }
+        if let Some(call) = &record.undone {
+            self.known.forget_call(call);
         }
         self.known.handed_over();
         let job: Job = Box::new(move |writer| drop(answer.send(writer.take(Write::Record(record.into()), keep))));

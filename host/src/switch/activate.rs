@@ -143,7 +143,9 @@ impl Switch {
             let mut state = self.state();
             if state.generation != generation {
                 // Somebody went back in the meantime, and that is newer than what this change was made from.
-                self.rewrite(&state);
+                let undone = origin.call.clone();
+                let standing = Some(state.standing.clone());
+                drop(self.journal.write_after(Record { standing, undone, ..Record::default() }));
                 origin.check_current(state.standing.trail.current())?;
                 return Err(Refusal::Overtaken(state.standing.trail.current()));
             }
@@ -185,8 +187,11 @@ impl Switch {
     async fn unchanged(&self, origin: &Origin, current: &Release, seen: Vec<Seen>) -> Result<Receipt, Refusal> {
         let receipt = Receipt::unchanged(origin, current);
         let unchanged = origin.call.clone().map(|call| (call, to_json(&receipt)));
-        if !seen.is_empty() || unchanged.is_some() {
+        if !seen.is_empty() {
             self.journal.write(Record { seen, unchanged, ..Record::default() }).await.map_err(closed)??;
+        } else if unchanged.is_some() {
+            // Nothing changed, and no disk is needed to say so.
+            drop(self.journal.write_after(Record { unchanged, ..Record::default() }));
         }
         Ok(receipt)
     }

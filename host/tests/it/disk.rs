@@ -148,24 +148,24 @@ async fn on_a_full_disk_back_works_under_load_and_the_journal_is_whole_afterward
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_host_starts_on_a_disk_that_takes_nothing_and_writes_when_it_does() {
+/// Starts a host on a disk to which `worsen` is done meanwhile, and has it write when `mend` was.
+async fn starts_on(worsen: fn(&SmallDisk), mend: fn(&SmallDisk)) {
     let (blue, green) = (Member::named("blue").await, Member::named("green").await);
     let setup = Host::with().pool("blue", &[&blue]).pool("green", &[&green]).vip("web", "pool = \"blue\"");
     let mut host = setup.start().await;
-    stopped(&mut host).await;
+    host.stop().await;
     let Some(disk) = SmallDisk::mount(host.state_path()) else { return };
     host.restart().await;
     host.control("PUT", "/v1/vips/web", r#"{"pool":"green"}"#).await;
     stopped(&mut host).await;
 
-    disk.may_be_written(false);
+    worsen(&disk);
     host.restart().await;
     assert_eq!((host.current(), &*host.get("/", &[]).await.body), (2, "green"));
     let (status, receipt) = host.control("POST", "/v1/back", r#"{"why":"at night"}"#).await;
     assert_eq!((status.as_u16(), &receipt["durable"]), (200, &json!(false)), "{receipt}");
     assert_eq!(host.control("PUT", "/v1/vips/web", r#"{"pool":"blue"}"#).await.1["changed"], false);
-    // Its socket cannot be made there, and commands find it all the same.
+    // Its socket may not be where it should, and commands find it all the same.
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchback"));
     let said = command.arg("--config").arg(host.config_path()).arg("forward").output().await.unwrap();
     let said = String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
@@ -173,10 +173,21 @@ async fn a_host_starts_on_a_disk_that_takes_nothing_and_writes_when_it_does() {
     host.control("POST", "/v1/back", "").await;
     assert_eq!(host.control("POST", "/v1/releases/2/activate", "").await.0, 507);
 
-    disk.may_be_written(true);
+    mend(&disk);
     until("the journal catches up", || host.app().switch.journal.stand().waiting == 0).await;
     host.wait_for_entry("back", "at night").await;
     assert_eq!(host.control("GET", "/v1/journal/verify", "").await.1["whole"], true);
+    stopped(&mut host).await;
     host.restart().await;
     assert_eq!(host.current(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_starts_on_a_read_only_disk_and_writes_when_it_is_none() {
+    starts_on(|disk| disk.may_be_written(false), |disk| disk.may_be_written(true)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_starts_on_a_full_disk_and_writes_when_there_is_room() {
+    starts_on(SmallDisk::fill, SmallDisk::empty).await;
 }

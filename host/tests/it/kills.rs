@@ -88,7 +88,7 @@ impl Seen {
                 3 => ("PUT", "/v1/vips/web", r#"{"pool":"red"}"#),
                 _ => ("POST", "/v1/back", ""),
             };
-            let Some(receipt) = call(&state, method, path, body).await else { continue };
+            let Some(receipt) = call(&state, method, path, "", body).await else { continue };
             if receipt["durable"] == true && receipt["changed"] == true {
                 self.current = receipt["to"]["number"].as_u64();
                 self.last_id = receipt["id"].as_u64().unwrap();
@@ -134,11 +134,11 @@ impl Seen {
 }
 
 /// A call of the control API; `None` where the host has gone.
-async fn call(state: &Path, method: &str, path: &str, body: &str) -> Option<Value> {
+pub(crate) async fn call(state: &Path, method: &str, path: &str, fields: &str, body: &str) -> Option<Value> {
     let token = std::fs::read_to_string(state.join("control.token")).ok()?;
     let mut stream = UnixStream::connect(state.join("control.sock")).await.ok()?;
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n{fields}connection: close\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
     );

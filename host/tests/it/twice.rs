@@ -4,7 +4,9 @@ use hyper::Request;
 use serde_json::{Value, json};
 use switchback_plugins as plugins;
 
-use crate::support::{Answer, Host, Member, in_time, send, whole};
+use crate::kills::call;
+use crate::process::{Process, Site};
+use crate::support::{Answer, Host, Member, in_time, nobody, send, until, whole};
 
 async fn blue_then_green() -> (Host, Member, Member) {
     let (blue, green) = (Member::named("blue").await, Member::named("green").await);
@@ -67,7 +69,7 @@ async fn a_change_of_the_current_release_is_made_and_says_which_is_current_then(
     assert_eq!((back.status.as_u16(), back.header("etag")), (200, "\"r1\""));
     let any = ask(&host, "PUT", "/v1/vips/web", &[("if-match", "*")], r#"{"pool":"green"}"#).await;
     assert_eq!((any.status.as_u16(), any.header("etag")), (200, "\"r3\""));
-    let wrong = ask(&host, "POST", "/v1/back", &[("if-match", "\"42\"")], "").await;
+    let wrong = ask(&host, "POST", "/v1/back", &[("if-match", "\"now\"")], "").await;
     assert_eq!((wrong.status.as_u16(), host.current()), (400, 3));
 }
 
@@ -155,4 +157,27 @@ async fn what_is_only_said_is_said_once_and_of_the_release_that_is_meant() {
     assert_eq!((again.status.as_u16(), &json_of(&again)["id"]), (200, &json_of(&first)["id"]), "{again:?}");
     let fences = host.history().await.iter().filter(|entry| entry["kind"] == "fence").count();
     assert_eq!(fences, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_was_overtaken_after_it_was_journalled_may_be_asked_for_again() {
+    let member = Member::named("blue").await;
+    let site = Site::new(&format!("\"{}\"", nobody()), member.address, "");
+    let mut command = site.command();
+    command.env("SWITCHBACK_HOLD_UP", "journalled=500ms");
+    let host = Process::serving(command).await;
+    site.ask(&["switch", "web", "green"]).await.unwrap();
+    let state = site.path("state");
+    let drain = async || {
+        let path = "/v1/pools/blue/members/127.0.0.1:1";
+        call(&state, "PUT", path, "idempotency-key: drain\r\n", r#"{"drain":true,"force":true}"#).await.unwrap()
+    };
+    let (overtaken, back) = tokio::join!(drain(), async {
+        until("it is journalled", || host.log().matches("held up: journalled").count() == 2).await;
+        site.ask(&["back"]).await.unwrap()
+    });
+    assert_eq!((&overtaken["error"], &back["to"]["number"]), (&json!("conflict"), &json!(1)), "{overtaken}");
+    let done = drain().await;
+    assert_eq!((&done["changed"], &done["from"]["number"]), (&json!(true), &json!(1)), "{done}");
+    assert_eq!(drain().await, done);
 }

@@ -140,6 +140,12 @@ impl Known {
         self.inner().remember_call(call, entry, receipt);
     }
 
+    pub(super) fn forget_call(&self, call: &Call) {
+        let mut inner = self.inner();
+        inner.calls.remove(&call.key);
+        inner.order.retain(|key| *key != call.key);
+    }
+
     pub(super) fn attach(&self, entry: u64, receipt: &str) {
         if let Some(kept) = self.inner().entries.get_mut(&entry) {
             kept.receipt = serde_json::from_str(receipt).ok();

@@ -49,6 +49,9 @@ pub(super) fn write_record(file: &Connection, record: &Record) -> Result<(), Jou
     if let Some((call, receipt)) = &record.unchanged {
         write_call(file, call, None, Some(receipt))?;
     }
+    if let Some(call) = &record.undone {
+        file.execute("DELETE FROM calls WHERE key = ?1", [&call.key])?;
+    }
     Ok(())
 }
 

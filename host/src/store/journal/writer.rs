@@ -51,6 +51,8 @@ pub(super) struct Writer {
     copy: Copy,
     /// Since when the copy on the disk is behind.
     behind: Option<Instant>,
+    /// Whether the host stands where the copy said, and the file may say otherwise.
+    from_copy: bool,
     /// Whether something was written since the bounds were looked at.
     grown: bool,
     entries: u64,

@@ -28,6 +28,7 @@ impl Writer {
             renumbered: Default::default(),
             copy: Copy::read(path).unwrap_or_default(),
             behind: None,
+            from_copy: false,
             grown: true,
             entries: 0,
             opened: Instant::now(),
@@ -127,6 +128,7 @@ impl Writer {
         }
         self.copy.jump((0, 0));
         self.known.given(self.copy.last_id);
+        self.from_copy = true;
         self.tell_away(&error);
         Ok(None)
     }
@@ -193,6 +195,12 @@ impl Writer {
             Ok(found) => {
                 // Where the host stands is known better here.
                 (self.copy.links, self.copy.head) = (found.links, found.head);
+                if std::mem::take(&mut self.from_copy) {
+                    let (standing, seen) = (self.copy.standing.clone(), self.copy.seen.clone());
+                    self.known.handed_over();
+                    let record = Record { standing, seen, ..Record::default() };
+                    self.pending.push_front(Write::Record(record.into()));
+                }
                 self.count();
                 Ok(())
             }

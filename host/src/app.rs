@@ -38,6 +38,7 @@ use crate::switch::change::{Change, Desired};
 use crate::switch::fail_back::{self, FALLS_WAITING_MAX};
 use crate::switch::judge;
 use crate::switch::receipt::Origin;
+use crate::switch::way_back;
 use crate::switch::{Refusal, Switch};
 use crate::take_over::give::{Asker, Place};
 use crate::take_over::take::{Handed, TakeOverError, Taking};
@@ -156,7 +157,7 @@ impl App {
         inherited: Inherited,
         taken: Option<Taken<'_>>,
     ) -> Result<Self, StartError> {
-        let opening = Opening { shared: taken.is_some(), ..Opening::default() };
+        let opening = Opening { bounds: config.journal, shared: taken.is_some() };
         let (journal, recovered) = Journal::open_as(&store.journal_path(), opening)?;
         let engine = Engine::new(config.workers).map_err(|error| StartError::Engine(format!("{error:#}")))?;
         engine.tick();
@@ -257,6 +258,7 @@ impl App {
         let tasks = vec![
             tokio::spawn(fail_back::watch(switch.clone(), fallen, config.fail_back)),
             tokio::spawn(judge::watch(switch.clone(), config.auto_back.clone())),
+            tokio::spawn(way_back::watch(switch.clone())),
             tokio::spawn(async move { tended.keep_tended().await }),
             tokio::spawn(switch.clone().keep_confirmed()),
             tokio::spawn(async move { listening.keep_listening().await }),

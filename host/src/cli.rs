@@ -24,6 +24,7 @@ mod history;
 mod show;
 mod pools;
 mod events;
+mod crashes;
 mod member;
 mod push;
 mod say;
@@ -86,6 +87,7 @@ enum Command {
     Show(show::Show),
     Pools(pools::Pools),
     Events(events::Events),
+    Crashes(crashes::Crashes),
     Member(member::Member),
     Push(push::Push),
     Switch(switch::Switch),
@@ -136,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Show(show) => show.run(&place),
         Command::Pools(pools) => pools.run(&place),
         Command::Events(events) => events.run(&place),
+        Command::Crashes(crashes) => crashes.run(&place),
         Command::Member(member) => member.run(&place),
         Command::Push(push) => push.run(&place),
         Command::Switch(switch) => switch.run(&place),

@@ -8,6 +8,7 @@ pub mod journal;
 pub mod once;
 pub mod readiness;
 pub mod views;
+pub mod crashes;
 pub mod metrics;
 pub mod auth;
 pub mod error;

@@ -23,6 +23,7 @@ pub mod canary;
 pub mod router;
 pub mod vip;
 pub mod decision;
+pub mod scene;
 pub mod instances;
 pub mod affinity;
 pub mod tries;

@@ -6,6 +6,7 @@
 //! standing.json     the last good copy of where the host stands, for that day
 //! blobs/DIGEST      the bytes of every policy that some kept release names
 //! compiled/...      native code, a cache: may be deleted at any time
+//! crashes/ID.json   why policies failed, the last few times
 //! control.token     what the control API asks for before it changes anything
 //! admin.token       what it asks for before it goes over a point of no return
 //! sticky.key        what signs the cookies that bind clients to members
@@ -28,6 +29,7 @@ use rustix::process::geteuid;
 use crate::digest::Digest;
 
 pub mod journal;
+pub mod crashes;
 
 /// The state folder, locked for this process.
 #[derive(Clone)]

@@ -18,9 +18,11 @@ pub mod warm;
 pub mod fitness;
 pub mod latch;
 pub mod fail_back;
+pub mod crash;
 pub mod judge;
 pub mod hold;
 mod moment;
+pub mod way_back;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,6 +80,8 @@ pub struct Switch {
     turn: tokio::sync::Mutex<()>,
     /// What is to be judged.
     pub docket: judge::Docket,
+    /// What was last seen of the way back.
+    last_seen: way_back::LastSeen,
     /// Told after every switch: what is kept ready is to be looked after.
     switched: tokio::sync::Notify,
     /// Told when a release begins to wait for its confirmation.
@@ -280,6 +284,7 @@ impl Switch {
             watching: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
             docket: judge::Docket::default(),
+            last_seen: way_back::LastSeen::default(),
             switched: tokio::sync::Notify::new(),
             unconfirmed: tokio::sync::Notify::new(),
             shown: Mutex::default(),

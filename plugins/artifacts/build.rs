@@ -28,6 +28,7 @@ const GUESTS: &[(&str, &str)] = &[
     ("faulty/stack-overflow", "faulty-stack-overflow"),
     ("faulty/trap", "faulty-trap"),
     ("faulty/unknown-pool", "faulty-unknown-pool"),
+    ("faulty/witness", "faulty-witness"),
     ("faulty/wrong-world", "faulty-wrong-world"),
 ];
 

@@ -66,29 +66,39 @@ impl Client {
 
     /// Asks for something that is only read.
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Bytes> {
-        self.call(&Method::GET, path, &Bytes::new())
+        self.call(&Method::GET, path, &Bytes::new(), false)
+    }
+
+    /// Asks for something that is not for everybody to read.
+    pub(super) fn get_secret(&self, path: &str) -> anyhow::Result<Bytes> {
+        self.signed(&Method::GET, path, &Bytes::new())
     }
 
     /// Asks for a change.
     pub(super) fn post(&self, path: &str, body: &impl serde::Serialize) -> anyhow::Result<Bytes> {
-        self.call(&Method::POST, path, &serde_json::to_vec(body)?.into())
+        self.signed(&Method::POST, path, &serde_json::to_vec(body)?.into())
     }
 
     pub(super) fn put(&self, path: &str, body: impl Into<Bytes>) -> anyhow::Result<Bytes> {
-        self.call(&Method::PUT, path, &body.into())
+        self.signed(&Method::PUT, path, &body.into())
     }
 
     pub(super) fn delete(&self, path: &str, body: impl Into<Bytes>) -> anyhow::Result<Bytes> {
-        self.call(&Method::DELETE, path, &body.into())
+        self.signed(&Method::DELETE, path, &body.into())
     }
 
-    fn call(&self, method: &Method, path: &str, body: &Bytes) -> anyhow::Result<Bytes> {
+    /// With the token.
+    fn signed(&self, method: &Method, path: &str, body: &Bytes) -> anyhow::Result<Bytes> {
+        self.call(method, path, body, true)
+    }
+
+    fn call(&self, method: &Method, path: &str, body: &Bytes, signs: bool) -> anyhow::Result<Bytes> {
         // One call and out: the smallest runtime, as `back` is measured from the key press.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let patience = Instant::now() + NOT_NOW_PATIENCE;
             loop {
-                match self.exchange(method, path, body.clone()).await {
+                match self.exchange(method, path, body.clone(), signs).await {
                     Err(error) if error.is::<NotNow>() && Instant::now() < patience => sleep(ASK_AGAIN).await,
                     answered => return answered,
                 }
@@ -96,7 +106,7 @@ impl Client {
         })
     }
 
-    async fn exchange(&self, method: &Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
+    async fn exchange(&self, method: &Method, path: &str, body: Bytes, signs: bool) -> anyhow::Result<Bytes> {
         let socket = self.state.join(SOCKET_FILE);
         let stream = match UnixStream::connect(&socket).await {
             Ok(stream) => stream,
@@ -105,7 +115,7 @@ impl Client {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
         let mut request = Request::builder().method(method.clone()).uri(path).header(HOST, SOCKET_HOST);
-        if *method != Method::GET {
+        if signs {
             request = request.header(X_WHO, who()).header(AUTHORIZATION, format!("Bearer {}", self.token()?));
             if let Some(release) = &self.if_current {
                 request = request.header(IF_MATCH, format!("\"{release}\""));

@@ -29,7 +29,7 @@ impl Status {
             status.current.digest.short(),
             status.in_flight
         );
-        say!("back      {}", step(status.back.as_ref()));
+        say!("back      {}", status.way_back.way);
         for line in way(&status.way) {
             say!("          {line}");
         }

@@ -20,13 +20,14 @@ use toml::Spanned;
 
 use self::listener::Addresses;
 use self::vip::Defined;
-use super::raw::{Raw, RawDns};
+use super::raw::{Raw, RawDns, RawJournal};
 use super::{ConfigError, line_of};
 use crate::policy::validate::check_name;
 use crate::proxy::finding::dns::Ttl;
 use crate::proxy::finding::dns::resolver::Servers;
 use crate::proxy::keeper::Names;
 use crate::spec::auto_back::AutoBack;
+use crate::store::journal::{Bounds, ENTRIES_MAX};
 use crate::switch::change::Desired;
 use crate::switch::fail_back::FailBack;
 use crate::telemetry::access_log::AccessLogSpec;
@@ -82,6 +83,8 @@ pub struct Config {
     pub fail_back: FailBack,
     /// When it goes back from a release that does worse; vips may want it otherwise.
     pub auto_back: AutoBack,
+    /// How large the journal may grow.
+    pub journal: Bounds,
     /// Where exchanges are written to, if anywhere.
     pub access_log: Option<AccessLogSpec>,
     /// Where traces are sent to, if anywhere.
@@ -131,6 +134,7 @@ pub(super) fn check(raw: Raw, text: &str, path: &Path) -> Result<Config, ConfigE
         control_listen,
         names: top.inner("dns").names(&raw.dns)?,
         fail_back,
+        journal: top.inner("journal").journal(&raw.journal)?,
         auto_back: AutoBack::default().with(&top.inner("auto_back").auto_back(&raw.auto_back)?),
         access_log: raw.access_log.as_ref().map(|log| top.inner("access_log").access_log(log)).transpose()?,
         tracing: raw.tracing.as_ref().map(|tracing| top.inner("tracing").tracing(tracing)).transpose()?,
@@ -185,6 +189,15 @@ impl<'a> Checker<'a> {
         let default = Ttl::default();
         let max = self.duration_or("ttl_max", raw.ttl_max.as_ref(), default.max)?;
         Ok(Names { servers, ttl: Ttl { min: default.min.min(max), max } })
+    }
+
+    fn journal(&self, raw: &RawJournal) -> Result<Bounds, ConfigError> {
+        let default = Bounds::default();
+        let entries = self.within_or("entries_max", raw.entries_max.as_ref(), ENTRIES_MAX, 100..=10_000_000)?;
+        let bytes =
+            raw.bytes_max.as_ref().map(|max| self.bytes_within("bytes_max", max, ["1MiB", "64GiB"])).transpose()?;
+        let bytes_max = bytes.map_or(default.bytes_max, |bytes| bytes as u64);
+        Ok(Bounds { entries_max: entries as u64, bytes_max, ..default })
     }
 
     fn dns_server(&self, raw: &Spanned<String>) -> Result<SocketAddr, ConfigError> {
@@ -246,7 +259,7 @@ mod tests {
         check("a = ", "/etc/x.toml:1: string values must be quoted, expected literal string");
         check(
             "\nsate = 'x'",
-            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `zone`, `requests_max`, `drain`, `grace`, `take_over_timeout`, `release_header_from`, `control`, `dns`, `fail_back`, `auto_back`, `access_log`, `tracing`, `listeners`, `pools`, `policies`, `vips`",
+            "/etc/x.toml:2: unknown field `sate`, expected one of `state`, `policy_folder`, `workers`, `zone`, `requests_max`, `drain`, `grace`, `take_over_timeout`, `release_header_from`, `control`, `dns`, `fail_back`, `auto_back`, `journal`, `access_log`, `tracing`, `listeners`, `pools`, `policies`, `vips`",
         );
         check("requests_max = 0", "/etc/x.toml:1: requests_max: expected 1 to 1000000, got 0");
         check("zone = 'a b'", &format!("/etc/x.toml:1: zone: {NAME_RULE}"));
@@ -270,6 +283,11 @@ mod tests {
         check(
             "[control]\nlisten = 'here'",
             "/etc/x.toml:2: control.listen: expected an IP address and port such as `127.0.0.1:8080`, got `here`",
+        );
+        check("[journal]\nentries_max = 5", "/etc/x.toml:2: journal.entries_max: expected 100 to 10000000, got 5");
+        check(
+            "[journal]\nbytes_max = '1KiB'",
+            "/etc/x.toml:2: journal.bytes_max: expected `1MiB` to `64GiB`, got `1KiB`",
         );
         check("[fail_back]\nfalls = 0", "/etc/x.toml:2: fail_back.falls: expected 1 to 1000000, got 0");
     }

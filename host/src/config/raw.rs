@@ -43,6 +43,9 @@ pub struct Raw {
     /// When the host goes back from a release that does worse.
     #[serde(default)]
     pub auto_back: RawAutoBack,
+    /// How large the journal may grow.
+    #[serde(default)]
+    pub journal: RawJournal,
     /// Where exchanges are written to.
     pub access_log: Option<RawAccessLog>,
     /// Where traces are sent to.
@@ -105,6 +108,16 @@ pub struct RawAutoBack {
     pub samples_min: Option<Spanned<usize>>,
     /// For how long a release is watched.
     pub watch: Option<Spanned<String>>,
+}
+
+/// `[journal]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawJournal {
+    /// Entries that are kept.
+    pub entries_max: Option<Spanned<usize>>,
+    /// Bytes of the file that are used.
+    pub bytes_max: Option<Spanned<String>>,
 }
 
 /// `[access_log]`

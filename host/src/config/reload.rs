@@ -109,7 +109,7 @@ impl ConfigFile {
         if !self.started_with.differs_only_in_release(&config) {
             tracing::warn!(
                 file = %self.path.display(),
-                "state, policy_folder, workers, requests_max, drain, grace, take_over_timeout, release_header_from, zone, control, dns, access_log, tracing and fail_back are read at start only: restart to change them"
+                "state, policy_folder, workers, requests_max, drain, grace, take_over_timeout, release_header_from, zone, control, dns, journal, access_log, tracing and fail_back are read at start only: restart to change them"
             );
         }
         let seen = seen(digest, &config.desired);

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::causes::with_causes;
+use crate::store::StoreError;
 use crate::store::journal::JournalError;
 use crate::switch::Refusal;
 
@@ -14,9 +15,7 @@ use crate::switch::Refusal;
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// No token came.
-    #[error(
-        "this changes something and needs the token: `Authorization: Bearer TOKEN`, the token is in `control.token` in the state folder"
-    )]
+    #[error("this needs the token: `Authorization: Bearer TOKEN`, the token is in `control.token` in the state folder")]
     NoToken,
     /// The request was meant for another host.
     #[error("Host must be an IP address or `localhost`")]
@@ -36,6 +35,9 @@ pub enum ApiError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The state folder cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// What came cannot be understood.
     #[error("{0}")]
     BadRequest(String),
@@ -103,6 +105,7 @@ impl ApiError {
                 (StatusCode::UNPROCESSABLE_ENTITY, "refused")
             }
             Self::Refused(Refusal::Journal(_)) | Self::Journal(_) => (StatusCode::INSUFFICIENT_STORAGE, "journal"),
+            Self::Store(_) => (StatusCode::INSUFFICIENT_STORAGE, "store"),
         }
     }
 }

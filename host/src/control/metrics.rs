@@ -72,6 +72,8 @@ pub fn text(switch: &Switch) -> String {
 
 /// What the host does by itself.
 fn auto_back(page: &mut Page, switch: &Switch) {
+    page.family("switchback_back_ready", "gauge", "1 where `back` could be pressed, and would serve at once.");
+    page.sample("switchback_back_ready", &[], u8::from(switch.way_back().is_ready()));
     page.family("switchback_watching", "gauge", "1 while a release is watched after its activation.");
     page.sample("switchback_watching", &[], u8::from(switch.docket.watching().is_some()));
     page.family("switchback_latched", "gauge", "1 where the host went back by itself, until a person switches.");

@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::auth::{Caller, require_local_name, require_token};
+use super::crashes;
 use super::error::ApiError;
 use super::journal;
 use super::metrics;
@@ -97,6 +98,8 @@ pub(super) fn all(api: Api) -> Router {
         .route("/v1/quarantine/{digest}", delete(unquarantine))
         .route_layer(middleware::from_fn_with_state(api.clone(), once))
         .route("/v1/journal/{id}/pin", put(journal::pin).delete(journal::unpin))
+        .route("/v1/crashes", get(crashes::all))
+        .route("/v1/crashes/{id}", get(crashes::one))
         .route_layer(middleware::from_fn_with_state(api.clone(), require_token));
     Router::new()
         .route("/v1/status", get(status))

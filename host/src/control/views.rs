@@ -3,12 +3,14 @@
 pub mod auto_back;
 pub mod canary;
 pub mod way;
+pub mod way_back;
 
 use serde::{Deserialize, Serialize};
 
 use self::auto_back::AutoBackView;
 use self::canary::{CanaryView, DecidedView};
 use self::way::Way;
+use self::way_back::WayBackView;
 use crate::address::Address;
 use crate::proxy::seat::{MemberState, Seat};
 use crate::release::Release;
@@ -48,6 +50,9 @@ pub struct Status {
     pub pools: Vec<PoolView>,
     /// The policies.
     pub policies: Vec<PolicyView>,
+    /// Whether `back` can be pressed, and what is in the way if not.
+    #[serde(default)]
+    pub way_back: WayBackView,
     /// What the host does by itself, and whether it may.
     #[serde(default)]
     pub auto_back: AutoBackView,
@@ -276,6 +281,7 @@ pub fn status(switch: &Switch, recent: Vec<Entry>) -> Status {
         vips: vips(switch, current),
         pools: pools(current),
         policies: policies(current),
+        way_back: way_back::view(switch),
         auto_back: auto_back::view(switch),
         recent,
         journal: switch.journal.stand(),

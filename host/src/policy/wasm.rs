@@ -15,6 +15,6 @@ mod wasi;
 
 pub use artifact::Artifact;
 pub use engine::Engine;
-pub use instance::{Inputs, Instance};
+pub use instance::{Inputs, Instance, LastWords, LoadTold};
 
 pub(super) use contract::{Field as WireField, Response as WireResponse, Route as WireRoute, Timeouts as WireTimeouts};

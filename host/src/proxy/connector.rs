@@ -351,7 +351,10 @@ impl Connector {
                     self.idle.borrow_mut().clear();
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
-                connected => return connected,
+                connected => {
+                    way.member.tried_to_reach(connected.is_ok());
+                    return connected;
+                }
             }
         }
     }

@@ -8,12 +8,16 @@ use super::head::Head;
 use super::instances::Asked;
 use super::pool::Pool;
 use super::record::Record;
+use super::scene::Scene;
 use super::vip::{Decider, Rung, Vip};
-use super::worker::Worker;
+use super::worker::{Moment, Worker};
 use crate::policy::Fault;
 use crate::policy::answer::{Answer, Respond, Route};
 use crate::release::Release;
-use crate::switch::fail_back::Fall;
+use crate::switch::fail_back::{FALLS_WAITING_MAX, Fall};
+
+/// Falls that wait to be read and have all with them that is needed to see why.
+const SCENES_MAX: usize = 64;
 
 /// What is done with a request.
 pub enum Decision {
@@ -32,14 +36,17 @@ pub fn decide(worker: &Worker, record: &Record<'_>, release: &Release, vip: &Vip
     let head = match &vip.decider {
         Decider::Pool(pool) => return (head, Decision::Pool(pool.clone(), None)),
         Decider::Policy { current, previous } => {
-            let (head, decision) =
-                ask(worker, record, current, head, |fault| worker.report(release, vip, current, fault));
+            // One moment for all: what the next rung decides is what the first would have, had it been that policy.
+            let moment = worker.moment();
+            let (head, decision) = ask(worker, record, current, head, moment, |fault, scene| {
+                worker.report(release, vip, current, fault, scene);
+            });
             if let Some(decision) = decision {
                 return (head, decision);
             }
             let Some(previous) = previous else { return last_rungs(worker, vip, head) };
             // Only the current policy's faults are reported: the switch cannot go back from an earlier one.
-            let (head, decision) = ask(worker, record, previous, head, |_| {});
+            let (head, decision) = ask(worker, record, previous, head, moment, |_, _| {});
             if let Some(decision) = decision {
                 counts.by_previous.add();
                 return (head, decision);
@@ -71,12 +78,13 @@ fn ask(
     record: &Record<'_>,
     rung: &Rung,
     head: Head,
-    report: impl FnOnce(Fault),
+    moment: Moment,
+    report: impl FnOnce(Fault, Scene<'_>),
 ) -> (Head, Option<Decision>) {
     let began = Instant::now();
-    let (head, asked) = worker.ask(rung, head);
+    let (head, asked) = worker.ask(rung, head, moment);
     // One that was not asked took no time, and tells nothing of those that were.
-    if !matches!(asked, Asked::Failed(Fault::Resting | Fault::NoRoom)) {
+    if !matches!(asked, Asked::Failed(Fault::Resting | Fault::NoRoom, _)) {
         let took = began.elapsed();
         rung.counts.decided(worker.id, took);
         record.decided(&rung.policy.build.name, began, took);
@@ -87,8 +95,8 @@ fn ask(
             rung.pools.at(route.pool).map(|pool| Decision::Pool(pool.clone(), Some(Box::new(route))))
         }
         Asked::Answer(Answer::Respond(respond)) => Some(Decision::Respond(respond)),
-        Asked::Failed(fault) => {
-            report(fault);
+        Asked::Failed(fault, words) => {
+            report(fault, Scene { head: &head, moment, words });
             None
         }
     };
@@ -97,12 +105,15 @@ fn ask(
 
 impl Worker {
     /// Tells the switch that a policy failed. Never waits: when it has more falls to read than it can, it knows enough.
-    fn report(&self, release: &Release, vip: &Vip, rung: &Rung, fault: Fault) {
+    fn report(&self, release: &Release, vip: &Vip, rung: &Rung, fault: Fault, scene: Scene<'_>) {
         if matches!(fault, Fault::NoRoom) {
             return tracing::error!(policy = &*rung.policy.build.name, "{fault}");
         }
         vip.outcomes.fell(self.id);
-        let fall = Fall { release: release.number, vip: vip.name.clone(), policy: rung.policy.clone(), fault };
+        // One that was not asked has seen nothing; and of a flood of falls, the first tell enough.
+        let is_of_use = !matches!(fault, Fault::Resting) && self.falls.capacity() > FALLS_WAITING_MAX - SCENES_MAX;
+        let scene = is_of_use.then(|| Box::new(scene.take()));
+        let fall = Fall { release: release.number, vip: vip.name.clone(), policy: rung.policy.clone(), fault, scene };
         let _ = self.falls.try_send(fall);
     }
 }

@@ -66,6 +66,10 @@ pub enum EventKind {
     Excused,
     /// The host went back by itself, and waits for a person.
     WentBack,
+    /// `back` could be pressed, and would serve at once.
+    BackReady,
+    /// It could not, or there is nowhere to go.
+    BackNotReady,
 }
 
 impl fmt::Display for EventKind {
@@ -82,6 +86,8 @@ impl fmt::Display for EventKind {
             Self::Worse => "worse",
             Self::Excused => "excused",
             Self::WentBack => "went back",
+            Self::BackReady => "back ready",
+            Self::BackNotReady => "back not ready",
         })
     }
 }
@@ -90,7 +96,12 @@ impl Events {
     /// Tells of a change.
     pub fn tell(&self, kind: EventKind, pool: Option<&str>, member: Option<&Address>, reason: String) {
         match kind {
-            EventKind::Healthy | EventKind::CameBack | EventKind::Calm | EventKind::Found | EventKind::Watched => {
+            EventKind::Healthy
+            | EventKind::BackReady
+            | EventKind::CameBack
+            | EventKind::Calm
+            | EventKind::Found
+            | EventKind::Watched => {
                 tracing::info!(?kind, pool, member = member.map(tracing::field::display), "{reason}");
             }
             _ => tracing::warn!(?kind, pool, member = member.map(tracing::field::display), "{reason}"),

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::head::Head;
 use crate::policy::answer::Answer;
-use crate::policy::wasm::{Inputs, Instance};
+use crate::policy::wasm::{Inputs, Instance, LastWords};
 use crate::policy::{Fault, Isolation, Policy, PolicyId};
 
 /// Calls after which an instance is replaced, so that what a guest hoards in its memory does not grow for ever.
@@ -25,7 +25,14 @@ pub enum Asked {
     /// The policy answered.
     Answer(Answer),
     /// It failed, just now, or so often that it was not asked.
-    Failed(Fault),
+    Failed(Fault, LastWords),
+}
+
+impl Asked {
+    /// It was not even asked.
+    fn not(fault: Fault) -> Self {
+        Self::Failed(fault, LastWords::default())
+    }
 }
 
 /// A worker's instances, by policy.
@@ -54,21 +61,28 @@ impl Instances {
         self.slots.retain(|slot| live.contains(&slot.policy));
     }
 
+    /// Which of these have no instance.
+    pub fn lacking(&self, wanted: &[PolicyId]) -> Vec<PolicyId> {
+        let is_there =
+            |wanted: &PolicyId| self.slots.iter().any(|slot| slot.policy == *wanted && slot.instance.is_some());
+        wanted.iter().filter(|wanted| !is_there(wanted)).copied().collect()
+    }
+
     /// Asks a policy. The head comes back.
     pub fn ask(&mut self, policy: &Arc<Policy>, head: Head, inputs: Inputs) -> (Head, Asked) {
         let slot = self.slot(policy.id);
         if slot.resting_until.is_some_and(|until| Instant::now() < until) {
-            return (head, Asked::Failed(Fault::Resting));
+            return (head, Asked::not(Fault::Resting));
         }
         let mut instance = match slot.instance.take() {
             Some(instance) => instance,
             None => match policy.instance() {
                 Ok(instance) => instance,
                 // Not its fault, and over as soon as others are let go.
-                Err(Fault::NoRoom) => return (head, Asked::Failed(Fault::NoRoom)),
+                Err(Fault::NoRoom) => return (head, Asked::not(Fault::NoRoom)),
                 Err(fault) => {
                     slot.rest();
-                    return (head, Asked::Failed(fault));
+                    return (head, Asked::not(fault));
                 }
             },
         };
@@ -87,7 +101,7 @@ impl Instances {
             }
             Err(fault) => {
                 slot.rest();
-                (head, Asked::Failed(fault))
+                (head, Asked::Failed(fault, instance.last_words()))
             }
         }
     }

@@ -33,9 +33,14 @@ pub struct Member {
     answer_micros: AtomicU64,
     /// Until when it wants no request that another member failed, in nanoseconds since the process started.
     left_alone_until: AtomicU64,
+    /// When a connection to it was last opened, in nanoseconds since the process started; zero where the last try failed.
+    reached_nanos: AtomicU64,
     /// When it came back, in nanoseconds since the process started; zero where it was never away.
     back_nanos: AtomicU64,
 }
+
+/// How long a connection that is gone still tells that others can be opened.
+const JUST_NOW: Duration = Duration::from_secs(5);
 
 /// What a member did up to now, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +71,7 @@ impl Member {
             answers: 0.into(),
             answer_micros: 0.into(),
             left_alone_until: 0.into(),
+            reached_nanos: 0.into(),
             back_nanos: 0.into(),
         }
     }
@@ -100,6 +106,19 @@ impl Member {
     /// It takes requests again.
     pub(super) fn came_back(&self, now_nanos: u64) {
         self.back_nanos.store(now_nanos.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether it could be reached when that was last tried, and has a connection, or had one just now.
+    pub fn is_reached(&self, now_nanos: u64) -> bool {
+        let reached = self.reached_nanos.load(Ordering::Relaxed);
+        let is_fresh = now_nanos.saturating_sub(reached) < JUST_NOW.as_nanos() as u64;
+        reached > 0 && (is_fresh || self.connections() > 0)
+    }
+
+    /// A connection to it was opened, or could not be.
+    pub(super) fn tried_to_reach(&self, is_reached: bool) {
+        let reached = if is_reached { time::nanos_since_start().max(1) } else { 0 };
+        self.reached_nanos.store(reached, Ordering::Relaxed);
     }
 
     /// Whether it wants no request that another member failed.

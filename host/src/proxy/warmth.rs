@@ -11,7 +11,7 @@ use super::worker::Worker;
 const MEMBERS: usize = 2;
 
 /// Pools that are kept warm: `back` goes to a release that differs in a few from the current one.
-const POOLS_MAX: usize = 64;
+pub const POOLS_MAX: usize = 64;
 
 /// Opens what is missing. Called from time to time, as idle connections end.
 pub(super) fn keep_warm(worker: &Rc<Worker>) {

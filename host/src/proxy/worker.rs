@@ -59,6 +59,15 @@ pub struct Worker {
     seeds: Cell<u64>,
 }
 
+/// What a decision depends on beside the request and how busy pools are: the same for all who are asked for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// When it began, nanoseconds since 1970 UTC.
+    pub now_nanos: u64,
+    /// Where its random sequence starts.
+    pub seed: u64,
+}
+
 /// What a worker is told to do between requests.
 pub enum Order {
     /// Hold these instances; keep none but those of `live`.
@@ -74,6 +83,13 @@ pub enum Order {
     Listen(Arc<Listener>, Socket),
     /// Accept no more connections at the listener of this id.
     StopListening(Arc<str>),
+    /// Say of which of these policies there is no instance here.
+    Lacking {
+        /// Those that should be here.
+        wanted: Vec<PolicyId>,
+        /// Told which are not.
+        answer: oneshot::Sender<Vec<PolicyId>>,
+    },
     /// Say that all decisions that began before this order are made.
     Barrier(oneshot::Sender<Instant>),
 }
@@ -114,10 +130,15 @@ impl Worker {
         Ok(Handle { orders, thread: Some(thread) })
     }
 
-    /// Asks a rung's policy, with the inputs that this moment gives.
-    pub fn ask(&self, rung: &Rung, head: Head) -> (Head, Asked) {
-        let inputs =
-            Inputs { now_nanos: crate::time::wall_nanos(), seed: self.next_seed(), loads: Some(rung.pools.clone()) };
+    /// What decisions of this moment depend on beside the request.
+    pub fn moment(&self) -> Moment {
+        Moment { now_nanos: crate::time::wall_nanos(), seed: self.next_seed() }
+    }
+
+    /// Asks a rung's policy.
+    pub fn ask(&self, rung: &Rung, head: Head, moment: Moment) -> (Head, Asked) {
+        let Moment { now_nanos, seed } = moment;
+        let inputs = Inputs { now_nanos, seed, loads: Some(rung.pools.clone()) };
         self.instances.borrow_mut().ask(&rung.policy, head, inputs)
     }
 
@@ -181,6 +202,9 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
                 tokio::task::spawn_local(listener::accept(worker.clone(), socket, listener, stopped));
             }
             Some(Order::StopListening(id)) => drop(listeners.remove(&id)),
+            Some(Order::Lacking { wanted, answer }) => {
+                let _ = answer.send(worker.instances.borrow().lacking(&wanted));
+            }
             Some(Order::Barrier(passed)) => {
                 let _ = passed.send(Instant::now());
             }

@@ -9,6 +9,7 @@
 
 mod file;
 mod writer;
+mod rows;
 pub mod chain;
 mod copy;
 mod bounds;
@@ -27,7 +28,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-pub use self::bounds::Bounds;
+pub use self::bounds::{Bounds, ENTRIES_MAX};
 use self::known::Known;
 pub use self::known::{Kept, KnownCall, Stand};
 use self::writer::{Write, Writer};

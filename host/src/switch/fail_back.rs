@@ -11,8 +11,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Switch;
+use super::crash::{Crash, Occasion};
 use super::receipt::Origin;
 use crate::policy::{Fault, Policy, PolicyId};
+use crate::proxy::scene::Taken;
 use crate::store::journal::{Kind, Record};
 
 /// When to go back.
@@ -42,6 +44,8 @@ pub struct Fall {
     pub policy: Arc<Policy>,
     /// How.
     pub fault: Fault,
+    /// What it decided by, where it was asked at all.
+    pub scene: Option<Box<Taken>>,
 }
 
 /// Falls that may wait to be read; more than that say nothing new.
@@ -65,13 +69,14 @@ pub async fn watch(switch: Arc<Switch>, mut falls: mpsc::Receiver<Fall>, when: F
             note(&switch, &fall);
         }
         recent.times.push_back(now);
+        let (release, policy) = (fall.release, fall.policy.clone());
         // That it rests says that it failed, not how.
         if !matches!(fall.fault, Fault::Resting) {
-            recent.last = fall.fault.to_string();
+            recent.last = Some(fall);
         }
         if recent.times.len() >= when.falls {
             recent.times.clear();
-            go_back(&switch, &fall, when, &recent.last).await;
+            go_back(&switch, release, &policy, when, recent.last.take()).await;
         }
     }
 }
@@ -80,12 +85,13 @@ pub async fn watch(switch: Arc<Switch>, mut falls: mpsc::Receiver<Fall>, when: F
 #[derive(Default)]
 struct Recent {
     times: VecDeque<Instant>,
-    last: String,
+    /// The last that says how.
+    last: Option<Fall>,
 }
 
 /// Journals the first of a series.
 fn note(switch: &Switch, fall: &Fall) {
-    let Fall { release, vip, policy, fault } = fall;
+    let Fall { release, vip, policy, fault, .. } = fall;
     let (policy, digest) = (&*policy.build.name, policy.build.digest.short());
     let backtrace = match fault {
         Fault::Trapped { backtrace, .. } => backtrace.join(" < "),
@@ -93,28 +99,37 @@ fn note(switch: &Switch, fall: &Fall) {
     };
     tracing::warn!(release, vip = &**vip, policy, digest, backtrace, "policy failed: {fault}");
     let origin = Origin::host("");
-    let why = format!("policy `{policy}` ({digest}) {fault}; vip `{vip}` is served by the next rung");
+    let mut why = format!("policy `{policy}` ({digest}) {fault}; vip `{vip}` is served by the next rung");
+    if !matches!(fault, Fault::Resting) {
+        let crash = Crash::of(fall, Occasion::FirstFall);
+        why += &format!("; crash {}", crash.id);
+        crash.keep(&switch.store);
+    }
     let entry = origin.entry(Kind::Fall, Some(*release), None, why);
     drop(switch.journal.write_after(Record { entry: Some(entry), ..Record::default() }));
 }
 
-async fn go_back(switch: &Switch, fall: &Fall, when: FailBack, last: &str) {
-    let Fall { release, policy, .. } = fall;
+async fn go_back(switch: &Switch, release: u64, policy: &Policy, when: FailBack, last: Option<Fall>) {
     let name = &*policy.build.name;
     if switch.is_latched() {
         return;
     }
     // Going back to the same policy, told the same, would change nothing, and the next fall would walk us further back.
     let serving = switch.current.serving();
-    let is_canary = serving.canary().is_some_and(|canary| canary.release.number == *release);
+    let is_canary = serving.canary().is_some_and(|canary| canary.release.number == release);
     let behind = if is_canary { Some(serving.release.number) } else { switch.trail().behind() };
     let behind = behind.and_then(|number| switch.ready_release(number));
     if behind.is_none_or(|behind| behind.policies.get(name).is_some_and(|behind| behind.id == policy.id)) {
         return;
     }
     let within = humantime::format_duration(when.within);
-    let why = format!("policy `{name}` failed {} times within {within}; last it {last}", when.falls);
-    match switch.back_from(*release, &Origin { force: true, ..Origin::host(why) }).await {
+    let mut why = format!("policy `{name}` failed {} times within {within}", when.falls);
+    if let Some(last) = last {
+        let crash = Crash::of(&last, Occasion::WentBack);
+        why += &format!("; last it {}; crash {}", last.fault, crash.id);
+        crash.keep(&switch.store);
+    }
+    match switch.back_from(release, &Origin { force: true, ..Origin::host(why) }).await {
         Ok(_) => tracing::error!(release, policy = name, "went back by itself"),
         Err(refusal) => tracing::warn!(release, %refusal, "did not go back by itself"),
     }

@@ -93,7 +93,7 @@ fn used(release: &Release) -> impl Iterator<Item = &Arc<Pool>> {
 }
 
 /// The pools that requests of a vip go to by `new`, and not, or to other members or in another way, by `old`.
-fn coming_into_use(old: &Release, new: &Release) -> Vec<Arc<Pool>> {
+pub(super) fn coming_into_use(old: &Release, new: &Release) -> Vec<Arc<Pool>> {
     let mut coming: Vec<Arc<Pool>> = Vec::new();
     for (name, vip) in &new.spec.vips {
         let before = old.spec.vips.get(name);
@@ -132,7 +132,7 @@ fn destinations<'a>(release: &'a Release, decider: &'a DeciderSpec) -> impl Iter
 
 /// Why none of a pool's members is fit, if so, as far as that is known. An empty pool is nobody's mistake to be kept from:
 /// it may be filled later.
-fn what_is_wrong(pool: &Pool) -> Option<String> {
+pub(super) fn what_is_wrong(pool: &Pool) -> Option<String> {
     let roster = pool.roster();
     if roster.seats.is_empty() || roster.fit > 0 {
         return None;
@@ -153,7 +153,7 @@ fn what_is_wrong(pool: &Pool) -> Option<String> {
 }
 
 /// Where nothing is found, if all that a pool could have would have to be.
-fn what_is_not_found(pool: &Pool) -> Option<String> {
+pub(super) fn what_is_not_found(pool: &Pool) -> Option<String> {
     let sources: Vec<String> = pool.sources().map(|source| source.to_string()).collect();
     let is_empty = pool.roster().seats.is_empty() && !sources.is_empty();
     is_empty.then(|| format!("nothing is found at {}", sources.join(", ")))

@@ -34,6 +34,12 @@ use crate::store::journal::Door;
 /// How often it looks: within a second or two of traffic it is to be done.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// After so long, what is wrong with a release from its first request on is known.
+const EARLY: Duration = Duration::from_secs(30);
+
+/// How often it looks then: adding up thousands of vips takes milliseconds.
+const LOOK_LATER: Duration = Duration::from_millis(500);
+
 /// What is to be judged, and what was.
 #[derive(Default)]
 pub struct Docket {
@@ -123,6 +129,7 @@ struct Trial {
     release: Arc<Release>,
     against: u64,
     at: Instant,
+    looked: Duration,
     since: String,
     before: Now,
     case: Case,
@@ -153,7 +160,16 @@ impl Trial {
         let case = Case::new(&parties);
         let before: BTreeMap<_, _> = parties.into_iter().map(|party| (party.vip, party.before)).collect();
         let since = crate::time::rfc3339_now();
-        Some(Self { release: new.clone(), against: old.number, at: *at, since, before, case, longest })
+        Some(Self {
+            release: new.clone(),
+            against: old.number,
+            at: *at,
+            looked: Duration::ZERO,
+            since,
+            before,
+            case,
+            longest,
+        })
     }
 
     fn announce(&self, switch: &Switch) {
@@ -166,6 +182,10 @@ impl Trial {
     async fn look(&mut self, switch: &Switch) -> bool {
         let (number, against) = (self.release.number, self.against);
         let at = self.at.elapsed();
+        if at > EARLY && at < self.looked + LOOK_LATER {
+            return false;
+        }
+        self.looked = at;
         if !self.case.is_open(at) {
             let longest = humantime::format_duration(self.longest);
             let reason = format!("r{number} was watched for {longest}, and nothing speaks against it");

@@ -94,6 +94,12 @@ impl Switch {
         self.hand_over(cold, live).await;
     }
 
+    /// Puts an instance of each of these on every worker, beside those of all ready releases. The caller holds the turn.
+    pub(super) async fn warm_again(&self, cold: Vec<Arc<Policy>>) {
+        let live = self.state().live().into_iter().collect();
+        self.hand_over(cold, live).await;
+    }
+
     async fn hand_over(&self, cold: Vec<Arc<Policy>>, live: Vec<PolicyId>) {
         let workers = self.ground.workers;
         let made = tokio::task::spawn_blocking(move || {
@@ -158,6 +164,7 @@ impl Switch {
             // Taken anew for each: a change, or a step to a release that is not ready, need not wait for all.
             let _turn = self.turn.lock().await;
             if let Err(refusal) = self.make_ready(number).await {
+                self.could_not_ready(number, with_causes(&refusal));
                 tracing::warn!(
                     release = number,
                     refusal = with_causes(&refusal),

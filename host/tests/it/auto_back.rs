@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use hyper::{Request, Response};
 use serde_json::Value;
+use switchback_plugins::faulty::TRAP;
 use tokio::task::JoinSet;
 
-use crate::support::{Host, Member, PATIENCE, Setup, until, whole};
+use crate::support::{Host, Member, Setup, until, until_async, whole};
 
 /// How many of ten requests a member fails; can be changed.
 type Failing = Arc<AtomicU64>;
@@ -71,7 +72,7 @@ async fn event(host: &Host, kind: &str) -> Value {
         let (_, events) = host.control("GET", "/v1/events", "").await;
         events.as_array().unwrap().iter().find(|event| event["kind"] == kind).cloned()
     };
-    until_async(|| async { found().await.is_some() }).await;
+    until_async("it is told", async || found().await.is_some()).await;
     found().await.expect("events are kept")
 }
 
@@ -87,7 +88,8 @@ async fn a_release_that_fails_is_taken_back_once_and_then_a_person_is_waited_for
     assert_eq!((&entry["door"], &entry["from"], &entry["to"]), (&"host".into(), &2.into(), &1.into()));
     let why = entry["why"].as_str().unwrap();
     assert!(why.starts_with("r2 is worse than before: vip `web`: failed "), "{why}");
-    until_async(|| async { !host.control("GET", "/v1/status", "").await.1["auto_back"]["latch"].is_null() }).await;
+    let is_latched = async || !host.control("GET", "/v1/status", "").await.1["auto_back"]["latch"].is_null();
+    until_async("it is latched", is_latched).await;
     let (_, metrics) = host.control("GET", "/metrics", "").await;
     let metrics = metrics.as_str().unwrap();
     assert!(metrics.contains("switchback_latched 1\n"), "{metrics}");
@@ -113,6 +115,30 @@ async fn the_latch_survives_a_restart() {
     clients.shutdown().await;
     host.restart().await;
     assert!(host.app().switch.is_latched() && host.current() == 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_latched_the_host_does_not_go_back_for_falls_either() {
+    let ((blue, _), (green, _)) = (member(0).await, member(3).await);
+    let host = setup(&[("blue", &blue), ("green", &green)])
+        .workers(1)
+        .vip("web", "policy = \"web\"\nfallback = \"blue\"")
+        .config("[policies.web]\nconfig = { after = 1000000 }\n")
+        .policy("web", TRAP)
+        .start()
+        .await;
+    let (status, receipt) = host.control("PUT", "/v1/policies/web?config=%7B%22after%22%3A200%7D", TRAP).await;
+    assert_eq!(status, 200, "{receipt}");
+    let (_clients, answered) = clients(&host, &["web.example"]);
+    more(&answered, 100).await;
+    assign(&host, "green").await;
+    until("it is taken back", || host.app().switch.is_latched()).await;
+    assert_eq!(host.current(), 2);
+    // Now the policy of the release that it went back to fails, and there is one before it that would not.
+    host.wait_for_entry("fall", "trapped").await;
+    let falls = async || host.control("GET", "/v1/status", "").await.1["vips"][0]["by_previous"].as_u64() > Some(20);
+    until_async("it has failed often", falls).await;
+    assert_eq!(host.current(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,12 +184,4 @@ async fn when_everything_fails_it_is_not_the_release() {
     assert!(excused["reason"].as_str().unwrap().contains("vips that it did not change are worse as well"), "{excused}");
     more(&answered, 200).await;
     assert_eq!(host.current(), 2);
-}
-
-async fn until_async<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
-    let end = tokio::time::Instant::now() + PATIENCE;
-    while !holds().await {
-        assert!(tokio::time::Instant::now() < end, "gave up waiting");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }

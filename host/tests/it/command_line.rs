@@ -61,6 +61,28 @@ async fn a_policy_is_pushed_and_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_journal_is_asked_at_the_keyboard() {
+    let (host, _blue, _green) = host().await;
+    check(&host, &["switch", "web", "green", "--why", "ship"], 0, "), entry 2", "").await;
+    check(&host, &["receipt", "2"], 0, "activated: r1 -> r2", "").await;
+    check(&host, &["switch", "web", "red"], 1, "", "there are: blue, green (entry 3)").await;
+    check(&host, &["receipt", "3"], 0, "refused: nothing changed", "").await;
+    check(&host, &["receipt", "99"], 1, "", "entry 99 is not kept").await;
+    check(&host, &["back", "--if-current", "r1"], 1, "", "r2 is current, not r1").await;
+    check(&host, &["back", "--if-current", "r2"], 0, "back: r2 -> r1", "").await;
+    check(&host, &["journal", "verify"], 0, "whole: 8 links hold, and the contents of 2 releases", "").await;
+    check(&host, &["journal", "export", "--since", "4"], 0, "\"kind\":\"back\"", "").await;
+    check(&host, &["journal", "pin", "2"], 0, "entry 2 is pinned", "").await;
+    check(&host, &["journal", "unpin", "2"], 0, "entry 2 is not pinned", "").await;
+    check(&host, &["status"], 0, "journal   5 entries", "").await;
+    let noted = "0".repeat(63) + "1";
+    check(&host, &["journal", "verify", "--head", &noted], 1, "head ", "the journal is not whole: no link has").await;
+    let journal = rusqlite::Connection::open(host.state_path().join("journal.db")).unwrap();
+    journal.execute_batch("UPDATE entries SET why = 'other' WHERE id = 2").unwrap();
+    check(&host, &["journal", "verify"], 1, "", "the entry 2 (link 3) was changed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_exits_with_one_and_says_why() {
     let (host, _blue, _green) = host().await;
     check(&host, &["back"], 1, "", "error: there is no release to go back to").await;

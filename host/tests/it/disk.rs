@@ -165,6 +165,12 @@ async fn a_host_starts_on_a_disk_that_takes_nothing_and_writes_when_it_does() {
     let (status, receipt) = host.control("POST", "/v1/back", r#"{"why":"at night"}"#).await;
     assert_eq!((status.as_u16(), &receipt["durable"]), (200, &json!(false)), "{receipt}");
     assert_eq!(host.control("PUT", "/v1/vips/web", r#"{"pool":"blue"}"#).await.1["changed"], false);
+    // Its socket cannot be made there, and commands find it all the same.
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchback"));
+    let said = command.arg("--config").arg(host.config_path()).arg("forward").output().await.unwrap();
+    let said = String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
+    assert!(said.contains("forward: r1 -> r2") && said.contains("NOT on the disk yet"), "{said}");
+    host.control("POST", "/v1/back", "").await;
     assert_eq!(host.control("POST", "/v1/releases/2/activate", "").await.0, 507);
 
     disk.may_be_written(true);

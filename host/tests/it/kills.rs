@@ -29,7 +29,7 @@ async fn a_kill_at_any_moment_loses_no_acknowledged_switch() {
     let kills = number("SWITCHBACK_KILLS").map_or(KILLS, |kills: u64| kills as usize);
     let mut chance = Chance(number("SWITCHBACK_SEED").unwrap_or(5));
     let member = Member::named("blue").await;
-    let site = Site::new(&format!("\"{}\"", nobody()), member.address, "");
+    let site = Site::new(&format!("\"{}\"", nobody()), member.address, "[journal]\nentries_max = 100");
     let mut seen = Seen::default();
     let mut fell = [0; HOLD_UPS.len()];
     for kill in 0..kills {

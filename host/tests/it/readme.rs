@@ -28,6 +28,7 @@ fn the_table_has_every_key_that_the_host_knows() {
         "dns",
         "fail_back",
         "auto_back",
+        "journal",
         "access_log",
         "tracing",
         "listeners.NAME",

@@ -59,6 +59,11 @@ async fn calls_of_the_control_api_go_through_while_the_place_changes_hands() {
         assert_eq!(asked, expected);
         assert_eq!(host.ended().await, Some(0));
         host = new;
+        // Both have written the journal: it is one chain, and each entry has an id of its own.
+        let verified = site.ask(&["journal", "verify"]).await.unwrap();
+        assert_eq!((&verified["whole"], &verified["late"]), (&true.into(), &0.into()), "{verified}");
+        let entries = site.ask(&["history", "--limit", "1000"]).await.unwrap()["entries"].as_array().unwrap().len();
+        assert_eq!(entries as u64, 1 + (turn + 1) * 4);
     }
 }
 

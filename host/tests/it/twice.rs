@@ -140,3 +140,19 @@ async fn what_was_refused_may_be_asked_for_again() {
         assert_eq!(ask(&host, "POST", "/v1/back", &[("idempotency-key", &key)], "").await.status, 400, "{key}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_only_said_is_said_once_and_of_the_release_that_is_meant() {
+    let (mut host, _blue, _green) = blue_then_green().await;
+    let fence = r#"{"why":"orders were migrated"}"#;
+    let other = ask(&host, "PUT", "/v1/releases/2/fence", &[("if-match", "r1")], fence).await;
+    assert_eq!(other.status, 412, "{other:?}");
+    let key = [("idempotency-key", "fence-2")];
+    let first = ask(&host, "PUT", "/v1/releases/2/fence", &key, fence).await;
+    assert_eq!((first.status.as_u16(), &json_of(&first)["kind"]), (200, &json!("fence")), "{first:?}");
+    host.restart().await;
+    let again = ask(&host, "PUT", "/v1/releases/2/fence", &key, fence).await;
+    assert_eq!((again.status.as_u16(), &json_of(&again)["id"]), (200, &json_of(&first)["id"]), "{again:?}");
+    let fences = host.history().await.iter().filter(|entry| entry["kind"] == "fence").count();
+    assert_eq!(fences, 1);
+}

@@ -67,6 +67,9 @@ pub mod faulty {
     /// Decides for a position outside its manifest; with `{ "when": "configure" }` the manifest lists `no-such-pool`.
     pub const UNKNOWN_POOL: &[u8] = guest!("FAULTY_UNKNOWN_POOL");
 
+    /// Tells in `x-witness` and in the log by what it was to decide: clock, chance, load. Panics then.
+    pub const WITNESS: &[u8] = guest!("FAULTY_WITNESS");
+
     /// Is no policy: exports `greet`.
     pub const WRONG_WORLD: &[u8] = guest!("FAULTY_WRONG_WORLD");
 

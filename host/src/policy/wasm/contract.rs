@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable, bindgen};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use super::instance::Inputs;
+use super::instance::{Inputs, LastWords, LoadTold};
 use super::limits::Meter;
 use super::log::CallLog;
 use super::wasi;
@@ -26,6 +26,9 @@ use self::switchback::policy::types::Certificate;
 pub(in crate::policy) use self::switchback::policy::types::{Field, Response, Route};
 use self::switchback::policy::{host, types};
 
+/// Answers about pools' loads that are kept of one call.
+const LOADS_KEPT_MAX: usize = 64;
+
 /// What the host keeps for one instance.
 pub(super) struct Guest {
     pub(super) policy: Box<str>,
@@ -36,6 +39,8 @@ pub(super) struct Guest {
     /// How long members may take, as the guest wants it; `None` where it did not say.
     pub(super) timeouts: Option<Timeouts>,
     random_state: u64,
+    /// How busy pools were when the guest asked. Its room stays from call to call.
+    loads_told: Vec<LoadTold>,
     log: CallLog,
     table: ResourceTable,
     wasi: WasiCtx,
@@ -51,6 +56,7 @@ impl Guest {
             inputs: Inputs::default(),
             timeouts: None,
             random_state: 0,
+            loads_told: Vec::new(),
             table: ResourceTable::new(),
             wasi: wasi::nothing(policy, &log),
             log,
@@ -63,7 +69,13 @@ impl Guest {
         self.random_state = inputs.seed;
         self.inputs = inputs;
         self.timeouts = None;
+        self.loads_told.clear();
         self.log.renew();
+    }
+
+    /// What the last call was told and wrote.
+    pub(super) fn last_words(&self) -> LastWords {
+        LastWords { loads: self.loads_told.clone(), log: self.log.kept() }
     }
 
     /// SplitMix64 (Steele, Lea, Flood 2014): equal seeds give equal sequences, on every machine.
@@ -178,6 +190,7 @@ impl host::Host for Guest {
             host::Level::Warn => tracing::warn!(target: "policy", policy, "{message}"),
             host::Level::Error => tracing::error!(target: "policy", policy, "{message}"),
         }
+        self.log.keep(message.into_owned());
     }
 
     fn now(&mut self) -> u64 {
@@ -191,6 +204,9 @@ impl host::Host for Guest {
     fn pool_load(&mut self, pool: u32) -> host::Load {
         let loads = self.inputs.loads.as_ref();
         let (members, in_flight) = loads.map_or((0, 0), |loads| loads.of(pool));
+        if self.loads_told.len() < LOADS_KEPT_MAX {
+            self.loads_told.push(LoadTold { pool, members, in_flight });
+        }
         host::Load { members, in_flight }
     }
 

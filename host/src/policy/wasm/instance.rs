@@ -37,6 +37,26 @@ pub trait Loads: Send + Sync {
     fn of(&self, pool: u32) -> (u32, u32);
 }
 
+/// What a guest was told and wrote before it failed, beside the request.
+#[derive(Clone, Debug, Default)]
+pub struct LastWords {
+    /// How busy pools were when it asked.
+    pub loads: Vec<LoadTold>,
+    /// What it wrote to the log, made safe to show.
+    pub log: Vec<String>,
+}
+
+/// An answer to how busy a pool is.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadTold {
+    /// Its position in the manifest.
+    pub pool: u32,
+    /// Members it had.
+    pub members: u32,
+    /// Requests in flight to them.
+    pub in_flight: u32,
+}
+
 /// One instance of a policy, configured and ready to be asked.
 pub struct Instance {
     store: Store<Guest>,
@@ -95,6 +115,11 @@ impl Instance {
             Err(error) => Err(fault(&error, &self.store, self.deadline)),
         };
         (head, answer)
+    }
+
+    /// What the guest was told and wrote in its last call.
+    pub fn last_words(&self) -> LastWords {
+        self.store.data().last_words()
     }
 }
 

@@ -287,7 +287,9 @@ impl OutputStream for LogStream {
             return Ok(());
         }
         let message = String::from_utf8_lossy(&bytes);
-        tracing::info!(target: "policy", policy = &*self.policy, "{}", text::printable(message.trim_end()));
+        let message = text::printable(message.trim_end());
+        tracing::info!(target: "policy", policy = &*self.policy, "{message}");
+        self.log.keep(message.into_owned());
         Ok(())
     }
 

@@ -23,10 +23,13 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        // Some months of switches; contents of a hundred kilobytes each for all of the releases, twice over.
-        Self { entries_max: 10_000, bytes_max: 64 * 1024 * 1024, releases_max: 200 }
+        // Contents of a hundred kilobytes each for all of the releases, twice over.
+        Self { entries_max: ENTRIES_MAX as u64, bytes_max: 64 * 1024 * 1024, releases_max: 200 }
     }
 }
+
+/// Entries that are kept unless told otherwise: some months of switches.
+pub const ENTRIES_MAX: usize = 10_000;
 
 /// Pins that there can be: whoever pins everything has no bounds.
 pub(super) const PINS_MAX: u64 = 1_000;

@@ -114,14 +114,14 @@ impl Known {
         // What was attached meanwhile stays.
         let receipt = inner.entries.remove(&entry.id).and_then(|kept| kept.receipt);
         inner.entries.insert(entry.id, Kept { entry, receipt, durable });
-        while inner.entries.len() > KNOWN_MAX {
-            inner.entries.pop_first();
-        }
+        inner.trim();
     }
 
     /// An entry that was read, with all that is known of it.
     pub(super) fn recall(&self, kept: Kept) {
-        self.inner().entries.insert(kept.entry.id, kept);
+        let mut inner = self.inner();
+        inner.entries.insert(kept.entry.id, kept);
+        inner.trim();
     }
 
     /// The id was taken by another process: it is on the disk under another one.
@@ -191,6 +191,12 @@ impl Known {
 }
 
 impl Inner {
+    fn trim(&mut self) {
+        while self.entries.len() > KNOWN_MAX {
+            self.entries.pop_first();
+        }
+    }
+
     fn remember_call(&mut self, call: &Call, entry: Option<u64>, receipt: Option<String>) {
         let known = KnownCall { request: call.request, entry, receipt };
         if self.calls.insert(call.key.clone(), known).is_none() {

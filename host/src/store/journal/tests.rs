@@ -241,6 +241,35 @@ async fn what_a_version_without_a_chain_writes_is_chained_later() {
 }
 
 #[tokio::test]
+async fn a_file_of_the_first_layout_is_taken_up_whole() {
+    let folder = Folder::new();
+    folder.edit(
+        "PRAGMA journal_mode = WAL; PRAGMA user_version = 1;
+         CREATE TABLE releases (number INTEGER PRIMARY KEY, digest TEXT NOT NULL, spec TEXT NOT NULL, at TEXT NOT NULL);
+         CREATE TABLE entries (
+             id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, kind TEXT NOT NULL, door TEXT NOT NULL, who TEXT NOT NULL,
+             why TEXT NOT NULL, from_release INTEGER, to_release INTEGER, receipt TEXT);
+         CREATE TABLE trail (id INTEGER PRIMARY KEY CHECK (id = 1), trail TEXT NOT NULL);
+         CREATE TABLE seen (door TEXT NOT NULL, name TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY (door, name));
+         INSERT INTO trail VALUES (1, '{\"steps\":[1,2],\"at\":1}');
+         INSERT INTO entries (at, kind, door, who, why, from_release, to_release, receipt) VALUES
+             ('now', 'activate', 'file', 'ann', 'first', 0, 1, '{\"b\":1,\"a\":2}'), ('now', 'activate', 'api', 'ann', '', 1, 2, NULL)",
+    );
+    // Also while a process of that version still writes it.
+    let (beside, _) = Journal::open_as(&folder.path(), Opening { shared: true, ..Opening::default() }).unwrap();
+    folder.edit("INSERT INTO entries (at, kind, door, who, why) VALUES ('now', 'fall', 'host', 'switchback', 'late')");
+    assert_eq!(beside.stand().links, 0, "nothing is written before the place is ours");
+    beside.take_over().await.unwrap();
+    assert_eq!(beside.write_after(noted("ours")).id, 4);
+    let verified = beside.verify(None).await.unwrap();
+    assert!(verified.whole && verified.late == 4 && verified.links == 5, "{verified:?}");
+    drop(beside);
+    let (journal, recovered) = folder.open();
+    assert_eq!(recovered.standing.unwrap().trail.current(), 2);
+    assert!(journal.entry(1).await.unwrap().unwrap().receipt.is_some());
+}
+
+#[tokio::test]
 async fn the_oldest_go_first_and_what_is_pinned_stays() {
     let folder = Folder::new();
     let journal = folder.bounded(Bounds { entries_max: 20, ..Bounds::default() });

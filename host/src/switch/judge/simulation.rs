@@ -168,6 +168,68 @@ fn what_goes_wrong_later_is_found_as_well() {
     assert!((3001..3070).contains(&found), "{found}");
 }
 
+/// A vip that goes to two pools, looked at for so many seconds. `serve` adds a tenth of a second.
+fn two_pools(before: [u64; 2], seconds: u32, mut serve: impl FnMut(&mut [SeriesTotals; 2])) -> Vec<Verdict> {
+    let pools: Vec<Arc<str>> = vec!["blue".into(), "green".into()];
+    let vip: Arc<str> = "shop".into();
+    let totals = |series: &[SeriesTotals; 2]| {
+        let pools = pools.iter().cloned().zip(series.iter().cloned()).collect();
+        OutcomeTotals { all: series[0].plus(&series[1]), pools, ..OutcomeTotals::default() }
+    };
+    let mut chance = Chance(3 << 32);
+    let mut series = [SeriesTotals::default(), SeriesTotals::default()];
+    for (series, many) in series.iter_mut().zip(before) {
+        (0..many / 50).for_each(|_| chance.serve(series, 50, 0.01, 0.01));
+    }
+    let (settings, before) = (AutoBack::default(), totals(&series));
+    let party = Party { vip: vip.clone(), settings, before, pools: pools.clone(), is_control: false };
+    let mut case = Case::new(&[party]);
+    let mut series = [SeriesTotals::default(), SeriesTotals::default()];
+    let mut verdicts = Vec::new();
+    for step in 1..=seconds * 10 {
+        serve(&mut series);
+        verdicts.extend(case.look(LOOK * step, &[(vip.clone(), totals(&series))].into()));
+    }
+    verdicts
+}
+
+fn say(verdicts: &[Verdict]) -> String {
+    let Some(Verdict::Worse(evidence)) = verdicts.first() else { return format!("{verdicts:?}") };
+    evidence.to_string()
+}
+
+#[test]
+fn a_pool_that_comes_into_use_is_measured_by_what_its_clients_had_before() {
+    let mut chance = Chance(4 << 32);
+    // One in a hundred goes there, and the vip as a whole is hardly worse.
+    let verdicts = two_pools([30_000, 0], 60, |[blue, green]| {
+        chance.serve(blue, 50, 0.01, 0.01);
+        let few = chance.of(50, 0.01);
+        chance.serve(green, few, 0.8, 0.01);
+    });
+    assert!(say(&verdicts).starts_with("vip `shop`, pool `green`: failed "), "{}", say(&verdicts));
+}
+
+#[test]
+fn where_next_to_nothing_is_known_of_before_only_gross_failure_counts() {
+    for (failing, is_found) in [(0.04, false), (0.3, true)] {
+        let mut chance = Chance(5 << 32);
+        let verdicts = two_pools([0, 0], 60, |[blue, _]| chance.serve(blue, 10, failing, 0.01));
+        let expected = "against 5% that are taken where little is known of before; exact binomial test p = ";
+        assert_eq!(say(&verdicts).contains(expected), is_found, "{}", say(&verdicts));
+    }
+}
+
+#[test]
+fn requests_that_nobody_answers_are_slow_before_they_end() {
+    let verdicts = two_pools([30_000, 0], 5, |[blue, _]| blue.begun += 50);
+    let said = say(&verdicts);
+    assert!(
+        said.starts_with("vip `shop`") && said.contains(": took longer than ") && said.contains("(100%)"),
+        "{said}"
+    );
+}
+
 #[test]
 fn an_outage_of_everything_is_not_the_release() {
     let outage = Does::fail(0.01, 0.3);

@@ -11,7 +11,7 @@ use switchback_plugins::faulty;
 
 use crate::command_line::switchback;
 use crate::process::Site;
-use crate::support::{Answer, BY_GROUP, Host, Member, Setup, until, whole};
+use crate::support::{Answer, BY_GROUP, Host, Member, Setup, send, send_on, until, whole};
 
 /// Blue serves; green is there to be tried out.
 async fn blue_and_green() -> (Setup, [Member; 2]) {
@@ -227,6 +227,29 @@ async fn what_others_say_of_a_release_is_neither_believed_nor_passed_on() {
     };
     check(behind("127.0.0.0/8"), &[("x-forwarded-for", "192.0.2.1")], 200).await;
     check(behind("192.0.2.0/24"), &[("x-forwarded-for", "192.0.2.1")], 421).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_serves_alone_where_nobody_else_listens() {
+    let (setup, _members) = blue_and_green().await;
+    let host = setup.start().await;
+    let address = host.address();
+    let (text, socket) = (std::fs::read_to_string(host.config_path()).unwrap(), host.folder.path().join("more.sock"));
+    let more = format!("[vips.more]\nlisten = \"unix:{}\"\npool = \"green\"\n", socket.display());
+    std::fs::write(host.config_path(), text + &more).unwrap();
+    until("the edit serves", || host.current() == 2).await;
+    host.control("POST", "/v1/back", "").await;
+    until("nobody listens", || !socket.exists()).await;
+
+    let share = r#"{"share": "1%", "key": "cookie:uid"}"#;
+    let (_, receipt) = host.control("POST", "/v1/releases/2/activate", share).await;
+    assert_eq!(numbers(&receipt), (&json!("canary"), 1, 3));
+    let stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
+    let request = || Request::get("/").header("host", "a").body(whole("")).unwrap();
+    assert_eq!(Answer::of(send_on(stream, request()).await).await.body, "green");
+    assert_eq!(Answer::of(send(address, request()).await).await.body, "blue");
+    host.control("POST", "/v1/back", "").await;
+    until("nobody listens", || !socket.exists()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

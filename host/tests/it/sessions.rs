@@ -2,7 +2,7 @@
 //! that have a while.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::{Request, Response};
@@ -236,6 +236,44 @@ async fn a_client_that_leaves_while_it_is_held_leaves_nothing() {
     assert_eq!(host.get("/", &[]).await.body, "green");
     assert_eq!(asked.load(Ordering::Relaxed), 1);
     until("nothing is in flight", || host.app().switch.ground.counts.requests_in_flight() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_fails_or_is_forgotten_while_a_vip_that_holds_is_switched() {
+    let (host, _members) = with_session("mode = \"hold\", hold_max = \"20s\"").await;
+    let (address, stop) = (host.address(), Arc::new(AtomicBool::default()));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                let io = hyper_util::rt::TokioIo::new(tokio::net::TcpStream::connect(address).await.unwrap());
+                let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+                tokio::spawn(connection);
+                let mut longest = Duration::ZERO;
+                while !stop.load(Ordering::Relaxed) {
+                    sender.ready().await.expect("the connection is kept through every switch");
+                    let asked = Instant::now();
+                    let answer = Answer::of(sender.send_request(get()).await.expect("an answer")).await;
+                    assert!(answer.status == 200 && ["blue", "green"].contains(&&*answer.body), "{answer:?}");
+                    longest = longest.max(asked.elapsed());
+                }
+                longest
+            })
+        })
+        .collect();
+    for turn in 0..60 {
+        match turn % 4 {
+            0 => assign(&host, "web", "green").await,
+            2 => assert_eq!(host.control("POST", "/v1/forward", "").await.0, 200),
+            _ => assert_eq!(host.control("POST", "/v1/back", "").await.0, 200),
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        // Who is forgotten waits until the bound.
+        let longest = client.await.expect("no request failed");
+        assert!(longest < Duration::from_secs(10), "{longest:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@
 //! written waits in memory, and what was written last is known without the disk.
 //!
 //! Every entry and every receipt is a link of a chain of hashes, see [`chain`]. Beside the file lies a copy of where the
-//! host stands, see [`copy`], for the day on which the file is not readable.
+//! host stands, see `journal::copy`, for the day on which the file is not readable.
 
 mod file;
 mod writer;

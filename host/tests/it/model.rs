@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 
 use crate::process::Process;
-use crate::support::{Answer, send_on, until, whole};
+use crate::support::{Answer, in_time, send_on, until, whole};
 
 const POOLS: [&str; 3] = ["a", "b", "c"];
 const BUILDS: u8 = 4;
@@ -189,7 +189,8 @@ impl Real {
         let request = Request::builder().method(method).uri(path).header("host", "localhost");
         let request = request.header("authorization", format!("Bearer {token}")).body(whole(body)).unwrap();
         let stream = UnixStream::connect(state.join("control.sock")).await.unwrap();
-        let answer = Answer::of(send_on(stream, request).await).await;
+        let asked = async { Answer::of(send_on(stream, request).await).await };
+        let answer = in_time(&format!("an answer to {method} {path}"), asked).await;
         (answer.status, serde_json::from_str(&answer.body).unwrap_or(Value::String(answer.body)))
     }
 

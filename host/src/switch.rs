@@ -34,7 +34,7 @@ use self::change::ChangeError;
 use self::hold::Hold;
 use self::receipt::{Origin, Receipt};
 use self::share::Share;
-use self::standing::{Known, Quarantined, Standing};
+use self::standing::{Gist, Quarantined, Standing};
 use self::trail::Trail;
 use crate::address::Address;
 use crate::digest::Digest;
@@ -99,7 +99,7 @@ struct State {
     /// Releases that are ready: staged, and warm on every worker.
     ready: BTreeMap<u64, Arc<Release>>,
     /// What the releases of the trail are: known without the disk, however far one goes back.
-    known: BTreeMap<u64, Known>,
+    gists: BTreeMap<u64, Gist>,
     next_number: u64,
     /// Rises with every swap, so that whoever prepared one sees whether another came first.
     generation: u64,
@@ -265,7 +265,7 @@ impl Switch {
         let state = State {
             standing: Standing::at(Trail::starting_at(0)),
             ready: BTreeMap::new(),
-            known: recovered.known.clone(),
+            gists: recovered.gists.clone(),
             next_number: recovered.last_number + 1,
             generation: 0,
             compiled: HashMap::new(),

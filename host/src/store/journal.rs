@@ -34,7 +34,7 @@ pub use self::known::{Kept, KnownCall, Stand};
 use self::writer::{Write, Writer};
 use crate::digest::Digest;
 use crate::spec::Spec;
-use crate::switch::standing::{Known as KnownRelease, Standing};
+use crate::switch::standing::{Gist, Standing};
 
 /// Why the journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -193,7 +193,7 @@ pub struct Recovered {
     /// Where the host stood.
     pub standing: Option<Standing>,
     /// What the releases on its trail are.
-    pub known: BTreeMap<u64, KnownRelease>,
+    pub gists: BTreeMap<u64, Gist>,
     /// The highest release number ever given.
     pub last_number: u64,
     /// What the doors had read.

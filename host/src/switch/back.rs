@@ -157,7 +157,7 @@ impl Switch {
             Some(passed) if !is_new => passed,
             _ => &[before.current()],
         };
-        let from: Vec<_> = passed.iter().filter_map(|number| Some((*number, state.known.get(number)?))).collect();
+        let from: Vec<_> = passed.iter().filter_map(|number| Some((*number, state.gists.get(number)?))).collect();
         let mut standing = state.standing.on(trail);
         if step.kind == Kind::Back {
             standing.quarantine(&from, &release.spec, !is_new, origin);

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::receipt::{Origin, Receipt};
 use super::share::Share;
-use super::standing::{Brings, Known, Standing};
+use super::standing::{Brings, Gist, Standing};
 use super::step::Step;
 use super::trail::Trail;
 use super::{Refusal, State, Swapped, Switch};
@@ -146,8 +146,8 @@ impl Switch {
         }
         let serving = self.current.serving();
         if let Some(gone) = serving.canary() {
-            let known = Known::of(&gone.release);
-            state.standing.quarantine(&[(gone.release.number, &known)], &serving.release.spec, false, origin);
+            let gist = Gist::of(&gone.release);
+            state.standing.quarantine(&[(gone.release.number, &gist)], &serving.release.spec, false, origin);
         }
         state.standing.canary = None;
         state.standing.switched_by(origin);

@@ -14,6 +14,7 @@ use super::trail::Trail;
 use crate::digest::Digest;
 use crate::release::Release;
 use crate::spec::Spec;
+use crate::spec::one_vip::plain;
 use crate::store::journal::Door;
 
 /// What a text of the configuration file is called.
@@ -170,10 +171,10 @@ impl Standing {
 
     /// Puts in quarantine what these releases have and `to` has not; their texts of the configuration file only where they
     /// are gone back from as a whole.
-    pub fn quarantine(&mut self, from: &[(u64, &Known)], to: &Spec, whole: bool, origin: &Origin) {
+    pub fn quarantine(&mut self, from: &[(u64, &Gist)], to: &Spec, whole: bool, origin: &Origin) {
         let kept: BTreeSet<Digest> = builds(to).map(|(_, digest)| digest).collect();
-        for (release, known) in from {
-            let gone = known.builds.iter().map(|(name, digest)| (name.as_str(), *digest));
+        for (release, gist) in from {
+            let gone = gist.builds.iter().map(|(name, digest)| (name.as_str(), *digest));
             let gone = gone.filter(|(_, digest)| !kept.contains(digest));
             let text = self.texts.get(release).filter(|_| whole).map(|text| (CONFIG_FILE, *text));
             for (name, digest) in gone.chain(text) {
@@ -235,15 +236,31 @@ impl Brings {
 
 /// What is to know of a release that may be on the disk alone.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct Gist {
     /// Names its content.
     pub digest: Digest,
     /// Its policies and their builds.
     pub builds: Vec<(String, Digest)>,
 }
 
-impl Known {
-    /// What is known of a release that is here.
+impl Gist {
+    /// Read from a content as it is kept, which may be long, and of which little is needed. `None` where it is none.
+    pub fn read(content: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Policies {
+            policies: BTreeMap<String, Policy>,
+        }
+        #[derive(Deserialize)]
+        struct Policy {
+            digest: Option<Digest>,
+        }
+        let Policies { policies } = serde_json::from_str(content).ok()?;
+        let builds = policies.into_iter().filter_map(|(name, policy)| Some((plain(&name).to_owned(), policy.digest?)));
+        // A content is named by its text, see `Spec::digest`.
+        Some(Self { digest: Digest::of(content.as_bytes()), builds: builds.collect() })
+    }
+
+    /// That of a release that is here.
     pub fn of(release: &Release) -> Self {
         let builds = builds(&release.spec).map(|(name, digest)| (name.to_owned(), digest)).collect();
         Self { digest: release.digest, builds }
@@ -252,7 +269,7 @@ impl Known {
 
 /// A content's policies and their builds.
 pub fn builds(spec: &Spec) -> impl Iterator<Item = (&str, Digest)> {
-    spec.policies.iter().filter_map(|(name, policy)| Some((crate::spec::one_vip::plain(name), policy.digest?)))
+    spec.policies.iter().filter_map(|(name, policy)| Some((plain(name), policy.digest?)))
 }
 
 #[cfg(test)]

@@ -148,7 +148,7 @@ impl Switch {
     /// The first of these steps whose release has this content.
     fn of_content(&self, digest: Digest, mut steps: impl Iterator<Item = (usize, u64)>) -> Option<u64> {
         let state = self.state();
-        let has_it = |number: &u64| state.known.get(number).is_some_and(|known| known.digest == digest);
+        let has_it = |number: &u64| state.gists.get(number).is_some_and(|gist| gist.digest == digest);
         steps.find_map(|(_, number)| Some(number).filter(has_it))
     }
 

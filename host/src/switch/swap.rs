@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::standing::{Known, LeftStanding, Standing};
+use super::standing::{Gist, LeftStanding, Standing};
 use super::{State, Swapped, Switch};
 use crate::proxy::session::{Held, Session};
 use crate::release::Release;
@@ -27,9 +27,9 @@ impl Switch {
     /// The same; `is_back` says whether it is away from what no session is to have to do with any more.
     pub(super) fn swap_as(&self, state: &mut State, release: Arc<Release>, is_back: bool) -> Swapped {
         state.generation += 1;
-        let State { known, standing, .. } = &mut *state;
-        known.insert(release.number, Known::of(&release));
-        known.retain(|release, _| standing.trail.position_of(*release).is_some());
+        let State { gists, standing, .. } = &mut *state;
+        gists.insert(release.number, Gist::of(&release));
+        gists.retain(|release, _| standing.trail.position_of(*release).is_some());
         let old = self.current.get();
         let left_before = standing.left.clone();
         if old.number != release.number {

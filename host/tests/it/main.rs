@@ -43,6 +43,7 @@ mod canary;
 mod queues;
 mod balancing;
 mod steps;
+mod storms;
 mod sticky;
 mod timeouts;
 mod mirroring;

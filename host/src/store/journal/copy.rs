@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::chain::BEGINNING;
-use super::file::known_of;
 use super::{Recovered, Seen, from_json, to_json};
 use crate::digest::Digest;
 use crate::store::write_whole;
-use crate::switch::standing::Standing;
+use crate::switch::standing::{Gist, Standing};
 
 /// Bytes of releases' contents that are copied beside the current one: thousands of members, some steps back.
 const CONTENT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -68,8 +67,8 @@ impl Copy {
 
     /// What a start goes on from. None of the numbers that it may not know of is given again.
     pub(super) fn recovered(&self) -> Recovered {
-        let known = self.releases.iter().filter_map(|(number, text)| Some((*number, known_of(text)?))).collect();
-        Recovered { standing: self.standing.clone(), known, last_number: self.last_number, seen: self.seen.clone() }
+        let gists = self.releases.iter().filter_map(|(number, text)| Some((*number, Gist::read(text)?))).collect();
+        Recovered { standing: self.standing.clone(), gists, last_number: self.last_number, seen: self.seen.clone() }
     }
 
     /// Skips numbers and ids that may have been given after it was written.

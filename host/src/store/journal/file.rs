@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
-use super::{JournalError, KnownRelease, Recovered, Seen, chain, from_json, from_word};
+use super::{JournalError, Recovered, Seen, chain, from_json, from_word};
 use crate::digest::Digest;
-use crate::spec::Spec;
-use crate::switch::standing::{Standing, builds};
+use crate::switch::standing::{Gist, Standing};
 
 /// Layout of the tables; a file of a newer one is left alone. What came with the second (links, pins, calls, digests) stands
 /// beside the first and is not in its way: a process of an earlier version may still be running on the file when it is
@@ -118,27 +117,20 @@ pub(super) fn find(connection: &Connection) -> Result<Found, JournalError> {
         seen.extend(from_word(&door).map(|door| Seen { door, name, content }));
     }
     let (links, head) = chain::last(connection)?;
-    let known = standing.as_ref().map_or_else(|| Ok(BTreeMap::new()), |standing| known(connection, standing))?;
-    Ok(Found { recovered: Recovered { standing, known, last_number, seen }, last_id, links, head })
+    let gists = standing.as_ref().map_or_else(|| Ok(BTreeMap::new()), |standing| gists(connection, standing))?;
+    Ok(Found { recovered: Recovered { standing, gists, last_number, seen }, last_id, links, head })
 }
 
 /// What the releases of the trail are.
-fn known(connection: &Connection, standing: &Standing) -> Result<BTreeMap<u64, KnownRelease>, JournalError> {
+fn gists(connection: &Connection, standing: &Standing) -> Result<BTreeMap<u64, Gist>, JournalError> {
     let mut select = connection.prepare("SELECT spec FROM releases WHERE number = ?1")?;
-    let mut known = BTreeMap::new();
+    let mut gists = BTreeMap::new();
     for number in standing.trail.steps() {
         let text: Option<String> = select.query_row([number], |row| row.get(0)).optional()?;
         // What cannot be read cannot be gone back to either, and is told of then.
-        known.extend(text.and_then(|text| Some((*number, known_of(&text)?))));
+        gists.extend(text.and_then(|text| Some((*number, Gist::read(&text)?))));
     }
-    Ok(known)
-}
-
-/// What is to know of a release's content.
-pub(super) fn known_of(text: &str) -> Option<KnownRelease> {
-    let spec: Spec = serde_json::from_str(text).ok()?;
-    let builds = builds(&spec).map(|(name, digest)| (name.to_owned(), digest)).collect();
-    Some(KnownRelease { digest: spec.digest(), builds })
+    Ok(gists)
 }
 
 fn check(connection: &Connection) -> Result<(), JournalError> {

@@ -15,7 +15,7 @@ use super::bounds;
 use super::copy::Copy;
 use super::known::Known;
 use super::rows::{content_of, write_entry, write_record};
-use super::{Entry, JournalError, KnownRelease, Opening, Record, chain, to_json};
+use super::{Entry, Gist, JournalError, Opening, Record, chain, to_json};
 use crate::switch::KEPT_READY;
 
 /// Records that could not be written wait for the disk to come back, up to this many.
@@ -27,7 +27,7 @@ const COPY_BEHIND_MAX: Duration = Duration::from_secs(1);
 /// How often a file that could not be opened is tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
 
-type KnownReleases = BTreeMap<u64, KnownRelease>;
+type Gists = BTreeMap<u64, Gist>;
 
 /// Something to be written.
 #[derive(Clone)]

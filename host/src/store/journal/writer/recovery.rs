@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::OptionalExtension;
 use tokio::time::Instant;
 
-use super::{KnownReleases, OPEN_AGAIN, Write, Writer};
+use super::{Gists, OPEN_AGAIN, Write, Writer};
 use crate::store::journal::copy::Copy;
 use crate::store::journal::file::{self, Found};
 use crate::store::journal::known::Known;
@@ -35,7 +35,7 @@ impl Writer {
             known,
         };
         let at_rest = writer.copy.clone();
-        let known = match writer.open_file() {
+        let gists = match writer.open_file() {
             Ok(found) => Some(writer.found(found)?),
             Err(error) if error.is_damage() && !opening.shared => match writer.mend(&error) {
                 Err(error) if error.is_of_disk() => writer.go_on_from_copy(error)?,
@@ -46,7 +46,7 @@ impl Writer {
         };
         writer.compare(&at_rest);
         let recovered = writer.copy.recovered();
-        Ok((writer, Recovered { known: known.unwrap_or_else(|| recovered.known.clone()), ..recovered }))
+        Ok((writer, Recovered { gists: gists.unwrap_or_else(|| recovered.gists.clone()), ..recovered }))
     }
 
     /// Compares the file with what the copy knew before. One that was put back to an earlier time does not know of numbers
@@ -85,8 +85,8 @@ impl Writer {
     }
 
     /// Takes up what a file says; answers what the releases of the trail are.
-    pub(in crate::store::journal) fn found(&mut self, found: Found) -> Result<KnownReleases, JournalError> {
-        let Found { recovered: Recovered { standing, known, last_number, seen }, last_id, links, head } = found;
+    pub(in crate::store::journal) fn found(&mut self, found: Found) -> Result<Gists, JournalError> {
+        let Found { recovered: Recovered { standing, gists, last_number, seen }, last_id, links, head } = found;
         self.copy = Copy { standing, last_number, seen, last_id, links, head, ..std::mem::take(&mut self.copy) };
         self.known.given(last_id);
         let (newest, calls) = (self.newest()?, self.calls()?);
@@ -95,14 +95,14 @@ impl Writer {
         self.behind.get_or_insert_with(Instant::now);
         self.count();
         self.tell_stand(None);
-        Ok(known)
+        Ok(gists)
     }
 
     /// A disk that takes nothing: goes on from what can be read, or from the copy, and keeps in memory what comes.
     pub(in crate::store::journal) fn open_to_read(
         &mut self,
         error: JournalError,
-    ) -> Result<Option<KnownReleases>, JournalError> {
+    ) -> Result<Option<Gists>, JournalError> {
         let read = file::open_to_read(&self.path).and_then(|reader| {
             let found = file::find(&reader)?;
             Ok((reader, found))
@@ -110,9 +110,9 @@ impl Writer {
         match read {
             Ok((reader, found)) if found.recovered.standing.is_some() => {
                 self.reader = Some(reader);
-                let known = self.found(found)?;
+                let gists = self.found(found)?;
                 self.tell_away(&error);
-                Ok(Some(known))
+                Ok(Some(gists))
             }
             _ => self.go_on_from_copy(error),
         }
@@ -122,7 +122,7 @@ impl Writer {
     pub(in crate::store::journal) fn go_on_from_copy(
         &mut self,
         error: JournalError,
-    ) -> Result<Option<KnownReleases>, JournalError> {
+    ) -> Result<Option<Gists>, JournalError> {
         if self.copy.standing.is_none() {
             return Err(error);
         }

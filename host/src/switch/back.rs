@@ -91,7 +91,7 @@ impl Switch {
     /// A step of one vip. What serves after it may never have served before: it is a release of its own.
     async fn step_of(&self, vip: &str, step: &Step, origin: &Origin) -> Result<Receipt, Refusal> {
         // A disk that hangs holds up a change, and with it the turn; not this.
-        let _turn = tokio::time::timeout(TURN_PATIENCE, self.turn.lock()).await;
+        let turn = tokio::time::timeout(TURN_PATIENCE, self.turn.lock()).await;
         let (swapped, written) = loop {
             let (generation, trail) = {
                 let state = self.state();
@@ -105,6 +105,8 @@ impl Switch {
             let current = self.made_ready(trail.current()).await?;
             let (content, source, source_position) = match self.half(step, vip, &current, &trail).await? {
                 Half::Whole(release) => {
+                    // It takes the turn itself, where that release is not ready.
+                    drop(turn);
                     let whole = Step { far: Far::To(release), vip: None, ..step.clone() };
                     return self.whole_step(&whole, &of_vip(origin, vip, release), Some(current.number)).await;
                 }

@@ -116,6 +116,25 @@ async fn one_vip_goes_alone() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_vip_goes_to_a_release_that_is_far_away_and_not_ready() {
+    let (host, _members) = host().await;
+    for line in ["shop=b", "docs=b", "docs=c", "docs=b", "docs=c", "docs=b", "docs=c", "docs=b", "docs=c", "docs=d"] {
+        assert_eq!(run(&host, line).await.0, 200, "{line}");
+    }
+    for (line, expected) in [
+        ("back --vip shop", "1 [12] 2 3 4 5 6 7 8 9 10 11: a d"),
+        ("forward --vip shop", "1 12 2 3 4 5 6 7 8 9 10 [11]: b d"),
+        ("back --vip shop --to r1", "1 [12] 2 3 4 5 6 7 8 9 10 11: a d"),
+    ] {
+        let (status, answer) = in_time(line, run(&host, line)).await;
+        assert_eq!(status, 200, "{line}: {answer}");
+        let after =
+            format!("{}: {} {}", trail(&host).await, answers(&host, "shop").await, answers(&host, "docs").await);
+        assert_eq!(after, expected, "{line}");
+    }
+}
+
 /// A host whose vips are both decided by the policy `web`, whose second build has come.
 async fn two_builds() -> (Host, Vec<Member>) {
     let mut setup = Host::with()

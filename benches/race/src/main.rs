@@ -131,8 +131,10 @@ fn report(exchanges: &[Exchange], switches: &[Switch], calm_until: Instant) {
     let mut races = Vec::new();
     for (at, switch) in switches.iter().enumerate() {
         let until = switches.get(at + 1).map_or(switch.called + PAUSE, |next| next.called);
-        let late =
-            exchanges.iter().filter(|it| it.sent >= switch.called && it.sent < until && it.by == Some(switch.from));
+        // One that is under way when the next is called may be the next one's.
+        let is_late =
+            |it: &&Exchange| it.by == Some(switch.from) && it.sent >= switch.called && it.due + it.took < until;
+        let late = exchanges.iter().filter(is_late);
         races.push(late.map(|it| it.sent - switch.called).max().unwrap_or_default());
     }
     let errors = exchanges.iter().filter(|it| it.by.is_none()).count();

@@ -205,7 +205,9 @@ impl Real {
         let end = tokio::time::Instant::now() + crate::support::PATIENCE;
         let said = loop {
             let (_, history) = self.ask("GET", "/v1/history?limit=1", "").await;
-            if newest(&history) != before {
+            // It is in the journal before it serves.
+            let serves = history["entries"][0]["to"] == history["current"];
+            if newest(&history) != before && (serves || history["entries"][0]["kind"] == "refuse") {
                 break history["entries"][0].clone();
             }
             assert!(tokio::time::Instant::now() < end, "the folder was not looked at");

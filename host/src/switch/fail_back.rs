@@ -122,6 +122,13 @@ async fn go_back(switch: &Switch, release: u64, policy: &Policy, when: FailBack,
     if behind.is_none_or(|behind| behind.policies.get(name).is_some_and(|behind| behind.id == policy.id)) {
         return;
     }
+    let standing = switch.standing();
+    let before = standing.trail.position().checked_sub(1).filter(|_| !is_canary);
+    if let Some((fence, _)) = before.and_then(|before| standing.fence_before(before)) {
+        // For people to go over; until then each series would say so.
+        tracing::warn!(release, policy = name, fence, "a policy keeps failing, and there is no return");
+        return;
+    }
     let within = humantime::format_duration(when.within);
     let mut why = format!("policy `{name}` failed {} times within {within}", when.falls);
     if let Some(last) = last {

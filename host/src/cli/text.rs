@@ -29,7 +29,7 @@ pub(super) fn show_receipt(receipt: &Receipt) {
         say!("  trouble: {trouble}");
     }
     if !receipt.durable {
-        say!("  NOT on the disk yet: it would not survive a crash; the journal catches up when the disk does");
+        say!("  durable: no, it would not survive a crash; the journal catches up when the disk does");
     }
 }
 

@@ -169,7 +169,7 @@ async fn starts_on(worsen: fn(&SmallDisk), mend: fn(&SmallDisk)) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchback"));
     let said = command.arg("--config").arg(host.config_path()).arg("forward").output().await.unwrap();
     let said = String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
-    assert!(said.contains("forward: r1 -> r2") && said.contains("NOT on the disk yet"), "{said}");
+    assert!(said.contains("forward: r1 -> r2") && said.contains("durable: no"), "{said}");
     host.control("POST", "/v1/back", "").await;
     assert_eq!(host.control("POST", "/v1/releases/2/activate", "").await.0, 507);
 

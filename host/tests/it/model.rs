@@ -33,6 +33,8 @@ struct Model {
     at: usize,
     quarantine: BTreeSet<u8>,
     fences: BTreeSet<u64>,
+    /// A release that is tried out.
+    canary: Option<u64>,
 }
 
 impl Model {
@@ -49,6 +51,9 @@ impl Model {
         if content == self.current() {
             return true;
         }
+        if self.canary.is_some() {
+            return false;
+        }
         let number = self.next();
         self.releases.insert(number, content);
         self.trail.truncate(self.at + 1);
@@ -61,13 +66,41 @@ impl Model {
         true
     }
 
+    /// A release decides for a share: the trail stays as it is.
+    fn try_out(&mut self, content: Content) -> bool {
+        if content == self.current() {
+            return true;
+        }
+        if let Some(canary) = self.canary {
+            return self.releases[&canary] == content;
+        }
+        let number = self.next();
+        self.releases.insert(number, content);
+        self.canary = Some(number);
+        true
+    }
+
+    /// What is tried out becomes current, under its own number.
+    fn promote(&mut self) {
+        let number = self.canary.take().unwrap();
+        self.trail.truncate(self.at + 1);
+        self.trail.push(number);
+        self.at = self.trail.len() - 1;
+        if self.trail.len() > 64 {
+            self.trail.remove(0);
+            self.at -= 1;
+        }
+        self.arrived();
+    }
+
     fn fenced(&self, to: usize) -> bool {
         to < self.at && self.trail[to + 1..=self.at].iter().any(|release| self.fences.contains(release))
     }
 
     /// Everything goes to another place of the trail.
     fn go(&mut self, to: Option<usize>) -> bool {
-        let Some(to) = to.filter(|to| *to < self.trail.len() && *to != self.at && !self.fenced(*to)) else {
+        let may = |to: &usize| *to < self.trail.len() && *to != self.at && !self.fenced(*to) && self.canary.is_none();
+        let Some(to) = to.filter(may) else {
             return false;
         };
         let passed: Vec<u8> =
@@ -104,7 +137,7 @@ impl Model {
         if let Some(place) = way.iter().filter(near).find(is_it) {
             return self.go(Some(*place));
         }
-        if self.fenced(source) {
+        if self.fenced(source) || self.canary.is_some() {
             return false;
         }
         let (number, gone) = (self.next(), self.current()[2]);
@@ -223,6 +256,10 @@ impl Real {
         let trail: Vec<u64> = serde_json::from_value(history["trail"].clone()).unwrap();
         let at = history["position"].as_u64().unwrap() as usize;
         assert_eq!((&trail, at), (&model.trail, model.at), "after {last}");
+        if whole {
+            let (_, status) = self.ask("GET", "/v1/status", "").await;
+            assert_eq!(status["canary"]["number"].as_u64(), model.canary, "after {last}");
+        }
         let (_, kept_out) = self.ask("GET", "/v1/quarantine", "").await;
         let kept_out: BTreeSet<String> =
             kept_out.as_array().unwrap().iter().map(|it| it["digest"].as_str().unwrap().to_owned()).collect();
@@ -251,6 +288,7 @@ async fn the_switch_does_as_its_model() {
         at: 0,
         quarantine: BTreeSet::new(),
         fences: BTreeSet::new(),
+        canary: None,
     };
     // What the folder brought last: the same again is no news.
     let mut read = 0;
@@ -258,7 +296,21 @@ async fn the_switch_does_as_its_model() {
         let mut after = model.clone();
         let what = chance.below(100);
         let (done, asked) = match what {
-            0..25 => {
+            0..4 => {
+                let (vip, pool) = (chance.below(2) as usize, chance.below(3) as u8);
+                let mut content = after.current();
+                content[vip] = pool;
+                let share = format!("{}%", 1 + chance.below(50));
+                let body = json!({ "pool": POOLS[pool as usize], "share": share, "key": "cookie:uid" }).to_string();
+                let path = format!("/v1/vips/{}", VIPS[vip]);
+                (after.try_out(content), real.ask("PUT", &path, body).await)
+            }
+            4..8 if after.canary.is_some() => {
+                let path = format!("/v1/releases/{}/activate", after.canary.unwrap());
+                after.promote();
+                (true, real.ask("POST", &path, "").await)
+            }
+            4..25 => {
                 let (vip, pool) = (chance.below(2) as usize, chance.below(3) as u8);
                 let mut content = after.current();
                 content[vip] = pool;
@@ -277,7 +329,9 @@ async fn the_switch_does_as_its_model() {
                 let back = chance.below(2) == 0;
                 let to = if back { after.at.checked_sub(steps) } else { Some(after.at + steps) };
                 let path = if back { "/v1/back" } else { "/v1/forward" };
-                (after.go(to), real.ask("POST", path, json!({ "steps": steps }).to_string()).await)
+                // One step back ends what is tried out, and nothing else.
+                let done = if back && steps == 1 && after.canary.take().is_some() { true } else { after.go(to) };
+                (done, real.ask("POST", path, json!({ "steps": steps }).to_string()).await)
             }
             60..66 => {
                 let to = chance.below(after.trail.len() as u64) as usize;
@@ -293,7 +347,8 @@ async fn the_switch_does_as_its_model() {
             }
             82..88 => {
                 let number = chance.below(u64::from(BUILDS)) as u8;
-                if number == after.current()[2] || number == read {
+                // With something tried out, the folder waits until that is over.
+                if number == after.current()[2] || number == read || after.canary.is_some() {
                     continue;
                 }
                 let said = real.drop_in(number).await;
@@ -325,6 +380,9 @@ async fn the_switch_does_as_its_model() {
                 let release = after.next() - 1 - chance.below(after.next() - 1).min(150);
                 let content = after.releases[&release];
                 let fenced = after.trail[..=after.at].iter().any(|step| after.fences.contains(step) && release < *step);
+                if after.canary == Some(release) {
+                    continue;
+                }
                 let asked = real.ask("POST", &format!("/v1/releases/{release}/activate"), "").await;
                 (!fenced && after.activate(content), asked)
             }

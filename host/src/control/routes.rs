@@ -126,6 +126,7 @@ async fn metrics(State(api): State<Api>) -> impl IntoResponse {
 }
 
 async fn status(State(api): State<Api>) -> impl IntoResponse {
+    api.switch.look_back_again().await;
     let status = views::status(&api.switch, api.switch.journal.history(RECENT).await);
     ([(ETAG, etag(status.current.number))], Json(status))
 }

@@ -28,6 +28,9 @@ const SWITCHED: Duration = Duration::from_millis(100);
 /// How long workers may take to say what they hold. One that takes longer is not ready for anything.
 const WORKERS_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long whoever asks waits for a look.
+const ASKED_PATIENCE: Duration = Duration::from_millis(300);
+
 /// How long something must be in the way until it is told of: after a switch there is always something, for a moment.
 const TOLD_AFTER: Duration = Duration::from_millis(2500);
 
@@ -104,6 +107,14 @@ impl Switch {
                 WayBack { to, reasons: to.map(|_| "has not been looked at yet".into()).into_iter().collect() }
             }
             _ => seen,
+        }
+    }
+
+    /// Looks again where somebody has switched since: for those who ask and can wait for a moment.
+    pub async fn look_back_again(&self) {
+        let is_old = self.leads_back_to() != lock(&self.last_seen.way).to;
+        if is_old && let Ok(way) = tokio::time::timeout(ASKED_PATIENCE, self.look_back()).await {
+            *lock(&self.last_seen.way) = way;
         }
     }
 

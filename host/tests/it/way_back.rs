@@ -44,6 +44,10 @@ async fn back_is_ready_once_everything_it_needs_is() {
     let host = setup.vip("web", "policy = \"web\"").policy("web", plugins::BY_HEADER).start().await;
     assert_eq!(way_back(&host).await, json!({ "to": null, "ready": false, "reasons": [] }));
     assign(&host, "green").await;
+    // Whoever asks at once is told how it is, not how it was.
+    let at_once = way_back(&host).await;
+    let reasons = at_once["reasons"].to_string();
+    assert!(at_once["to"] == 1 && !reasons.contains("looked at"), "{at_once}");
     until_ready(&host, 1).await;
     event(&host, "back-ready", "back: ready -> r1").await;
     let (_, metrics) = host.control("GET", "/metrics", "").await;

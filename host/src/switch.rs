@@ -3,6 +3,7 @@
 //! A change is made into a release, staged, warmed on every worker, journalled and then swapped in; `back` and `forward`
 //! swap in a release that is kept warm, and are journalled after. Changes take turns; going back waits for nobody.
 
+pub mod refusal;
 pub mod standing;
 pub mod trail;
 pub mod change;
@@ -15,7 +16,9 @@ pub mod acts;
 pub mod share;
 pub mod canary;
 pub mod warm;
+pub mod resume;
 pub mod fitness;
+pub mod listening;
 pub mod latch;
 pub mod fail_back;
 pub mod crash;
@@ -30,18 +33,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use self::change::ChangeError;
 use self::hold::Hold;
 use self::receipt::{Origin, Receipt};
-use self::share::Share;
-use self::standing::{Gist, Quarantined, Standing};
+pub use self::refusal::Refusal;
+use self::standing::{Gist, Standing};
 use self::trail::Trail;
-use crate::address::Address;
 use crate::digest::Digest;
 use crate::policy::PolicyId;
-use crate::policy::admit::Rejection;
 use crate::policy::compile::{Compiled, Compiler};
-use crate::proxy::inherited::{Inherited, Passed};
 use crate::proxy::keeper;
 use crate::proxy::listeners::Listeners;
 use crate::proxy::session::Held;
@@ -49,13 +48,10 @@ use crate::proxy::worker::{Handle, Order};
 use crate::release::{Ground, Release};
 use crate::serving::Current;
 use crate::store::Store;
-use crate::store::journal::{Door, Entry, Journal, JournalError, Kind, Record, Recovered};
+use crate::store::journal::{Door, Entry, Journal, Kind, Record, Recovered};
 
 /// Releases kept ready on each side of the current one: that many steps back or forward are instant.
 pub const KEPT_READY: usize = 8;
-
-/// How often a listener that could not be had is tried again.
-const LISTEN_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Changes what is current.
 pub struct Switch {
@@ -117,138 +113,6 @@ impl State {
     }
 }
 
-/// Why nothing was switched. What serves goes on serving.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// The policy is not fit.
-    #[error("policy `{policy}` {rejection}")]
-    Policy {
-        /// Its name.
-        policy: String,
-        /// Why.
-        #[source]
-        rejection: Rejection,
-    },
-    /// The change does not make a release.
-    #[error(transparent)]
-    Change(#[from] ChangeError),
-    /// A listener cannot be had.
-    #[error("{0}")]
-    Listen(String),
-    /// There is no such release.
-    #[error("release r{0} is not kept")]
-    NoSuchRelease(u64),
-    /// Nothing to go to.
-    #[error("{}", nowhere(.word, *.wanted, *.there, .vip.as_deref()))]
-    NowhereToGo {
-        /// Back or forward.
-        word: &'static str,
-        /// Steps that were wanted.
-        wanted: usize,
-        /// Steps that there are.
-        there: usize,
-        /// The vip that was to go, if not all.
-        vip: Option<String>,
-    },
-    /// The release is not where the step leads.
-    #[error("r{release} does not lie {word}: there {}", if ways.is_empty() { "is nothing" } else { ways })]
-    NotOnTheWay {
-        /// Back or forward.
-        word: &'static str,
-        /// The release that was wanted.
-        release: u64,
-        /// Those that lie there, the nearest first.
-        ways: String,
-    },
-    /// A vip is as it is wanted.
-    #[error("vip `{vip}` is as it was in r{release}")]
-    AlreadySo {
-        /// The vip.
-        vip: String,
-        /// The release.
-        release: u64,
-    },
-    /// A point of no return lies between.
-    #[error(
-        "r{release} is a point of no return ({why}); hint: `--over-fence` goes over it, with the admin token and a reason"
-    )]
-    Fence {
-        /// The release that cannot be gone back from.
-        release: u64,
-        /// Why.
-        why: String,
-    },
-    /// The release is no point of no return.
-    #[error("r{0} is no point of no return")]
-    NoFence(u64),
-    /// Nothing waits.
-    #[error("no release waits to be confirmed")]
-    NothingToConfirm,
-    /// No such digest is kept out.
-    #[error("no digest in quarantine begins with `{0}`")]
-    NotQuarantined(String),
-    /// A text that several digests begin with.
-    #[error("several digests in quarantine begin so: {}; hint: say more of it", .0.join(", "))]
-    Ambiguous(Vec<String>),
-    /// What was gone back from came again, and nobody asked for it.
-    #[error(
-        "{} is in quarantine: r{} was gone back from by {} ({}); hint: `switchback unquarantine {}`, or push it",
-        what(.it), .it.release, .it.mark.who, .it.mark.why, .digest.short()
-    )]
-    Quarantined {
-        /// What it is.
-        digest: Digest,
-        /// Why it is kept out.
-        it: Box<Quarantined>,
-    },
-    /// Somebody went back while this change was being prepared.
-    #[error("overtaken: r{0} became current while this change was being prepared; look, and try again")]
-    Overtaken(u64),
-    /// It is wanted of another release than the one that is current.
-    #[error("r{current} is current, not {}", names(expected))]
-    Precondition {
-        /// The releases it is wanted of.
-        expected: Vec<u64>,
-        /// The one that is.
-        current: u64,
-    },
-    /// One thing is tried at a time.
-    #[error("r{0} is a canary at {1}: step it up, or go back first")]
-    CanaryUnderWay(u64, Share),
-    /// A share of what?
-    #[error("there is no release yet that could decide for the rest")]
-    NothingBefore,
-    /// Requests would go to members that cannot serve them.
-    #[error("no member of pool `{pool}` is fit ({reason}); hint: force it if it is wanted all the same")]
-    Sick {
-        /// The pool.
-        pool: String,
-        /// What is wrong with its members.
-        reason: String,
-    },
-    /// Not while the place changes hands.
-    #[error("{0}: try again in a moment")]
-    NotNow(&'static str),
-    /// What is not on the disk is not activated.
-    #[error("cannot be recorded")]
-    Journal(#[from] JournalError),
-}
-
-fn names(releases: &[u64]) -> String {
-    releases.iter().map(|number| format!("r{number}")).collect::<Vec<_>>().join(" or ")
-}
-
-impl Refusal {
-    /// Whether the same change may go well later, as it is.
-    pub fn is_passing(&self) -> bool {
-        match self {
-            Self::Journal(_) | Self::NotNow(_) | Self::CanaryUnderWay(..) => true,
-            Self::Policy { rejection, .. } => rejection.is_ours(),
-            _ => false,
-        }
-    }
-}
-
 impl Switch {
     /// A switch over `workers`, before anything is current but a release of nothing.
     #[expect(clippy::too_many_arguments, reason = "the parts of a host, which are put together in one place")]
@@ -291,77 +155,6 @@ impl Switch {
             let_out: Mutex::default(),
             state: Mutex::new(state),
         }
-    }
-
-    /// Uses these sockets before it binds any. To be told before anything is listened on.
-    pub fn inherit(&self, inherited: Inherited) {
-        *self.listeners() = Listeners::new(inherited);
-    }
-
-    /// Takes up where the journal says that the host stood. A release that cannot be made again, as something of it is
-    /// lost or this version does not take it, is passed over for the one before: some release is better than none.
-    ///
-    /// # Errors
-    /// When none of the trail can be made again, or the listeners are taken.
-    pub async fn resume(&self, standing: Standing) -> Result<(), Refusal> {
-        self.take_up(standing).await?;
-        self.listen();
-        Ok(())
-    }
-
-    /// As [`Switch::resume`], but nothing is passed over, as another process still serves that release, and nobody accepts
-    /// connections until [`Switch::listen`].
-    ///
-    /// # Errors
-    /// When the release cannot be made again, or a listener cannot be had.
-    pub async fn get_ready(&self, standing: Standing) -> Result<(), Refusal> {
-        let _turn = self.turn.lock().await;
-        let number = standing.trail.current();
-        self.state().standing = standing;
-        self.make_ready(number).await?;
-        let release = self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))?;
-        self.open_listeners(&release)?;
-        if let Some(canary) = self.canary() {
-            self.make_ready(canary.release).await?;
-            let canary = self.ready_release(canary.release).ok_or(Refusal::NoSuchRelease(canary.release))?;
-            self.open_listeners(&canary)?;
-        }
-        // Whatever becomes of it: it serves there.
-        let origin = Origin { force: true, ..Origin::host("") };
-        self.prepare(&release, &origin).await?;
-        self.swap(&mut self.state(), release);
-        Ok(())
-    }
-
-    async fn take_up(&self, standing: Standing) -> Result<(), Refusal> {
-        let _turn = self.turn.lock().await;
-        let wanted = standing.trail.current();
-        self.state().standing = standing;
-        let number = loop {
-            let trail = self.trail();
-            let number = trail.current();
-            let Err(refusal) = self.make_ready(number).await else { break number };
-            let why = format!("r{number} cannot be resumed: {}", crate::causes::with_causes(&refusal));
-            self.refuse(&Origin::host(""), &why);
-            let Some(before) = trail.back(1) else { return Err(refusal) };
-            let mut state = self.state();
-            state.standing = state.standing.on(before);
-        };
-        self.resume_canary().await;
-        let release = self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))?;
-        self.open_listeners(&release)?;
-        // Whatever becomes of it: what served before the start serves after it.
-        let origin = Origin { force: true, ..Origin::host("") };
-        self.prepare(&release, &origin).await?;
-        let swapped = self.swap(&mut self.state(), release);
-        if number != wanted {
-            let origin = Origin::host(format!("r{wanted} cannot be resumed"));
-            let entry = origin.entry(Kind::Back, Some(wanted), Some(number), origin.why.clone());
-            let record = Record { entry: Some(entry), standing: Some(self.standing()), ..Record::default() };
-            drop(self.journal.write_after(record));
-        }
-        tracing::info!(release = number, digest = %swapped.new.digest.short(), "release resumed");
-        Ok(())
     }
 
     /// Lets the workers go; answers when the last has ended.
@@ -423,33 +216,6 @@ impl Switch {
         let _ = receipt::REFUSED.try_with(|refused| refused.set(Some(id)));
     }
 
-    /// What is listened on: by the listener's id, the address that is bound.
-    pub fn listening(&self) -> Vec<(Arc<str>, Address)> {
-        self.listeners().bound()
-    }
-
-    /// All listening sockets, to be handed on.
-    ///
-    /// # Errors
-    /// When there are no file descriptors for it.
-    pub fn to_hand_on(&self) -> std::io::Result<Vec<Passed>> {
-        self.listeners().to_hand_on()
-    }
-
-    /// Says whether another process accepts from the same sockets.
-    pub fn share_listeners(&self, shared: bool) {
-        self.listeners().share(shared);
-    }
-
-    /// Lets go of inherited sockets that nobody wants; answers where those are that are kept open for us all the same.
-    pub fn settle_listeners(&self) -> Vec<Address> {
-        self.listeners().settle()
-    }
-
-    fn listeners(&self) -> MutexGuard<'_, Listeners> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn workers(&self) -> MutexGuard<'_, Vec<Handle>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -501,58 +267,6 @@ impl Switch {
         }
     }
 
-    /// Brings sockets in line with the current release: opens what is missing, closes what it does not name. What
-    /// cannot be had now is tried again, see [`Switch::keep_listening`]; answers what.
-    fn reconcile_listeners(&self) -> Option<String> {
-        let mut refused = None;
-        for release in self.current.serving().releases() {
-            if let Err(refusal) = self.open_listeners(release) {
-                tracing::error!(release = release.number, %refusal, "a listener of what serves is not available");
-                refused = Some(refusal);
-            }
-        }
-        self.listen();
-        self.close_unused_listeners();
-        refused.map(|refusal| format!("{refusal}; it is tried again each second"))
-    }
-
-    /// Tries again, for ever, to listen where the current release wants to and could not.
-    pub async fn keep_listening(&self) {
-        let mut every = tokio::time::interval(LISTEN_AGAIN);
-        loop {
-            every.tick().await;
-            // What a change is about to bring is not unused, and looks as if it were.
-            if self.turn.try_lock().is_ok() {
-                self.reconcile_listeners();
-            }
-        }
-    }
-
-    fn close_unused_listeners(&self) {
-        let mut listeners = self.listeners();
-        // Under the lock: what another switch opens is of a release that is current by then.
-        for id in listeners.unused(&self.current.serving()) {
-            self.workers().iter().for_each(|worker| worker.order(Order::StopListening(id.clone())));
-        }
-    }
-
-    /// Binds what a release listens on. What connects there waits until it serves, see [`Switch::listen`]: the release
-    /// before does not know the listener.
-    fn open_listeners(&self, release: &Release) -> Result<(), Refusal> {
-        let mut listeners = self.listeners();
-        listeners.open(release, self.ground.workers).map_err(|error| Refusal::Listen(error.to_string()))
-    }
-
-    /// Has the workers accept connections wherever the current release listens.
-    pub fn listen(&self) {
-        let mut listeners = self.listeners();
-        for (listener, sockets) in listeners.take_waiting(&self.current.serving()) {
-            for (worker, sockets) in self.workers().iter().zip(sockets) {
-                sockets.into_iter().for_each(|socket| worker.order(Order::Listen(listener.clone(), socket)));
-            }
-        }
-    }
-
     /// Waits until all orders that were given are carried out.
     pub async fn barrier(&self) {
         self.tell_workers(Order::Barrier).await;
@@ -580,18 +294,6 @@ impl Swapped {
     fn receipt(&self, kind: Kind, origin: &Origin, timing: receipt::Timing, entry: u64) -> Receipt {
         Receipt::new(kind, origin, &self.old, &self.new, timing, entry)
     }
-}
-
-fn nowhere(word: &str, wanted: usize, there: usize, vip: Option<&str>) -> String {
-    let whose = vip.map(|vip| format!(" for vip `{vip}`")).unwrap_or_default();
-    match there {
-        0 => format!("there is no release to go {word} to{whose}"),
-        _ => format!("expected 1 to {there} steps {word}{whose}, got {wanted}"),
-    }
-}
-
-fn what(it: &Quarantined) -> String {
-    if it.name == standing::CONFIG_FILE { "this text".into() } else { format!("this build of policy `{}`", it.name) }
 }
 
 fn micros(time: std::time::Duration) -> u64 {

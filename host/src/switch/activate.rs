@@ -46,7 +46,11 @@ impl Switch {
     ) -> Result<Receipt, Refusal> {
         let _turn = self.turn.lock().await;
         self.may_change()?;
-        let receipt = self.try_activate(change, trial, origin, seen).await;
+        let number = self.take_number();
+        let receipt = self.activate_as(number, change, trial, origin, seen).await;
+        if receipt.as_ref().map_or(true, |receipt| !receipt.changed || receipt.to.number != number) {
+            self.give_back(number);
+        }
         if let Err(refusal) = &receipt {
             if self.is_news(refusal, origin) {
                 self.refuse(origin, &with_causes(refusal));
@@ -62,21 +66,6 @@ impl Switch {
     /// Makes known that this build can be used in a change.
     pub fn admitted(&self, compiled: Compiled) {
         self.state().compiled.insert(compiled.digest, compiled);
-    }
-
-    async fn try_activate(
-        &self,
-        change: Change,
-        trial: Option<&Trial>,
-        origin: &Origin,
-        seen: Vec<Seen>,
-    ) -> Result<Receipt, Refusal> {
-        let number = self.take_number();
-        let receipt = self.activate_as(number, change, trial, origin, seen).await;
-        if receipt.as_ref().map_or(true, |receipt| !receipt.changed || receipt.to.number != number) {
-            self.give_back(number);
-        }
-        receipt
     }
 
     async fn activate_as(

@@ -32,6 +32,7 @@ pub mod config;
 pub mod telemetry;
 pub mod address;
 pub mod causes;
+pub mod random;
 pub mod digest;
 pub mod watch;
 pub mod time;

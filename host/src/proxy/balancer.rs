@@ -29,14 +29,6 @@ pub fn keyed_hash(key: [u64; 2], bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Another number for each number, as if by chance: the last step of SplitMix64 (Steele, Lea, Flood 2014).
-pub fn mix(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
-}
-
 /// The whole part of `random / 2^64 * range`: a number below `range`, each as likely as another.
 fn below(random: u64, range: u64) -> u64 {
     u64::try_from((u128::from(random) * u128::from(range)) >> 64).expect("less than the range")
@@ -45,6 +37,7 @@ fn below(random: u64, range: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::mix;
 
     #[test]
     fn hashes_are_those_of_every_other_process() {

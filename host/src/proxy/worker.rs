@@ -16,7 +16,6 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::balancer;
 use super::connector::Connector;
 use super::exchange::ExchangeIds;
 use super::head::Head;
@@ -28,6 +27,7 @@ use super::vip::Rung;
 use super::warmth;
 use crate::policy::PolicyId;
 use crate::policy::wasm::{Inputs, Instance};
+use crate::random;
 use crate::release::Ground;
 use crate::serving::Current;
 use crate::switch::fail_back::Fall;
@@ -147,20 +147,19 @@ impl Worker {
         self.date.borrow_mut().value()
     }
 
-    /// A number that nobody can tell beforehand: SplitMix64 over the same sequence.
+    /// A number that nobody can tell beforehand.
     pub fn random(&self) -> u64 {
-        balancer::mix(self.next_seed())
+        random::mix(self.next_seed())
     }
 
     /// A part of one, each as likely.
     pub fn chance(&self) -> f64 {
-        // As many bits as there are in a mantissa.
-        (self.random() >> 11) as f64 / (1_u64 << 53) as f64
+        random::part(self.random())
     }
 
-    /// A Weyl sequence: never the same twice. The guest's generator makes randomness of it.
+    /// Never the same twice. The guest's generator makes randomness of it.
     fn next_seed(&self) -> u64 {
-        let seed = self.seeds.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let seed = random::after(self.seeds.get());
         self.seeds.set(seed);
         seed
     }

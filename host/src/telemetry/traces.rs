@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::told::{Told, Trace};
 use crate::proxy::trace_context::{RANDOM, SAMPLED, TraceContext, has_good_state};
+use crate::random::Random;
 
 /// What is traced, and where it is told: `[tracing]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,13 +60,13 @@ pub struct Tracer {
     pub spans: mpsc::Sender<Arc<Told>>,
     /// Of 2^56, how many are sampled.
     sampled: u64,
-    random: Cell<u64>,
+    random: Cell<Random>,
 }
 
 impl Clone for Tracer {
     /// With randomness of its own.
     fn clone(&self) -> Self {
-        Self { spans: self.spans.clone(), sampled: self.sampled, random: Cell::new(seed()) }
+        Self { spans: self.spans.clone(), sampled: self.sampled, random: Cell::new(Random::seeded(seed())) }
     }
 }
 
@@ -88,7 +89,7 @@ impl Tracer {
     pub fn new(spans: mpsc::Sender<Arc<Told>>, sample: f64) -> Self {
         // Of 56 random bits, as level 2 of the recommendation has them: all tracers that sample by them agree.
         let sampled = (sample.clamp(0.0, 1.0) * (1_u64 << 56) as f64) as u64;
-        Self { spans, sampled, random: Cell::new(seed()) }
+        Self { spans, sampled, random: Cell::new(Random::seeded(seed())) }
     }
 
     /// Decides on a request with these fields. Only a trusted client's word is taken for what is recorded: others could
@@ -129,12 +130,10 @@ impl Tracer {
 
     /// A name for a span, never zero.
     pub fn random(&self) -> u64 {
-        // SplitMix64 (Steele, Lea, Flood 2014): names need to differ, and no more.
-        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.random.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)).max(1)
+        let mut random = self.random.get();
+        let name = random.number().max(1);
+        self.random.set(random);
+        name
     }
 
     fn is_sampled(&self, random: u64) -> bool {
@@ -150,7 +149,7 @@ mod tests {
     use crate::proxy::trace_context::TRACEPARENT;
 
     fn tracer(sample: f64) -> Tracer {
-        Tracer { random: Cell::new(7), ..Tracer::new(mpsc::channel(1).0, sample) }
+        Tracer { random: Cell::new(Random::seeded(7)), ..Tracer::new(mpsc::channel(1).0, sample) }
     }
 
     fn fields(flags: &str) -> HeaderMap {

@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use crate::process::{Process, Site, ask};
-use crate::support::{Member, nobody};
+use crate::support::{Chance, Member, nobody};
 
 /// Kills in the suite.
 const KILLS: usize = 20;
@@ -27,7 +27,7 @@ const HOLD_UPS: [&str; 3] = ["", "journalled=40ms", "swapped=40ms"];
 async fn a_kill_at_any_moment_loses_no_acknowledged_switch() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let kills = number("SWITCHBACK_KILLS").map_or(KILLS, |kills: u64| kills as usize);
-    let mut chance = Chance(number("SWITCHBACK_SEED").unwrap_or(5));
+    let mut chance = Chance::seeded(number("SWITCHBACK_SEED").unwrap_or(5));
     let member = Member::named("blue").await;
     let site = Site::new(&format!("\"{}\"", nobody()), member.address, "[journal]\nentries_max = 100");
     let mut seen = Seen::default();
@@ -146,16 +146,4 @@ pub(crate) async fn call(state: &Path, method: &str, path: &str, fields: &str, b
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
     serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
-}
-
-/// SplitMix64.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
 }

@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 
 use crate::process::Process;
-use crate::support::{Answer, in_time, send_on, until, whole};
+use crate::support::{Answer, Chance, in_time, send_on, until, whole};
 
 const POOLS: [&str; 3] = ["a", "b", "c"];
 const BUILDS: u8 = 4;
@@ -163,19 +163,6 @@ impl Model {
     }
 }
 
-/// Chance that can be had again (SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-}
-
 /// A host in a process of its own.
 struct Real {
     folder: TempDir,
@@ -280,7 +267,7 @@ impl Real {
 async fn the_switch_does_as_its_model() {
     let setting = |name: &str, usual: u64| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
     let (operations, seed) = (setting("SWITCHBACK_MODEL_OPERATIONS", 300), setting("SWITCHBACK_MODEL_SEED", 1));
-    let mut chance = Chance(seed);
+    let mut chance = Chance::seeded(seed);
     let mut real = Real::start().await;
     let mut model = Model {
         releases: [(1, [0, 0, 0])].into(),

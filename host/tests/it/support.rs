@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use switchback::app::App;
 use switchback::config::Config;
+use switchback::random::Random;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,6 +26,19 @@ use tokio::time::Instant;
 
 /// Long enough for a busy machine, short enough to notice that nothing happens.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Chance that can be had again.
+pub(crate) struct Chance(Random);
+
+impl Chance {
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self(Random::seeded(seed))
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0.number() % end
+    }
+}
 
 /// An address that refuses connections, now and later: whatever else binds to port 0 gets another port, and a
 /// client that connects comes from another address and does not meet itself.

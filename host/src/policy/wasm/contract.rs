@@ -14,6 +14,7 @@ use super::log::CallLog;
 use super::wasi;
 use crate::policy::text;
 use crate::proxy::head::Head;
+use crate::random::Random;
 
 bindgen!({
     path: "../wit",
@@ -38,7 +39,7 @@ pub(super) struct Guest {
     pub(super) inputs: Inputs,
     /// How long members may take, as the guest wants it; `None` where it did not say.
     pub(super) timeouts: Option<Timeouts>,
-    random_state: u64,
+    random: Random,
     /// How busy pools were when the guest asked. Its room stays from call to call.
     loads_told: Vec<LoadTold>,
     log: CallLog,
@@ -55,7 +56,7 @@ impl Guest {
             head: None,
             inputs: Inputs::default(),
             timeouts: None,
-            random_state: 0,
+            random: Random::default(),
             loads_told: Vec::new(),
             table: ResourceTable::new(),
             wasi: wasi::nothing(policy, &log),
@@ -66,7 +67,7 @@ impl Guest {
     /// Makes everything that one call can depend on what `inputs` say.
     pub(super) fn begin(&mut self, head: Option<Head>, inputs: Inputs) {
         self.head = head;
-        self.random_state = inputs.seed;
+        self.random = Random::seeded(inputs.seed);
         self.inputs = inputs;
         self.timeouts = None;
         self.loads_told.clear();
@@ -78,13 +79,9 @@ impl Guest {
         LastWords { loads: self.loads_told.clone(), log: self.log.kept() }
     }
 
-    /// SplitMix64 (Steele, Lea, Flood 2014): equal seeds give equal sequences, on every machine.
+    /// The next of the call's random numbers.
     pub(super) fn next_random(&mut self) -> u64 {
-        self.random_state = self.random_state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random_state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.random.number()
     }
 
     fn asked(&self) -> &Head {

@@ -13,7 +13,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 pub use self::successors::Successors;
-use super::{below, mix};
+use super::below;
+use crate::random::mix;
 
 /// The hash of a member's identity, and its weight.
 pub type Weighted = (u64, u32);

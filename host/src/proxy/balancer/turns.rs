@@ -7,7 +7,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::{below, mix};
+use super::below;
+use crate::random::mix;
 
 /// Turns in a round at most: 256 KiB, and a share that is right to a thousandth for members of a 65th each.
 const LEN_MAX: u64 = 65_536;

@@ -68,7 +68,7 @@ fn gcd(a: u128, b: u128) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mix;
+    use crate::random::mix;
     use super::*;
 
     /// Members as text: `N`ear or `F`ar, small letters for those that are not available.

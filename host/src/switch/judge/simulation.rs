@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::case::{Case, Party, Verdict};
 use super::evidence::{self, Looks, Sample, fisher};
-use crate::proxy::balancer::mix;
 use crate::proxy::outcomes::{OutcomeTotals, SeriesTotals};
+use crate::random::{mix, part};
 use crate::spec::auto_back::{AutoBack, Share};
 
 /// Requests a second.
@@ -25,7 +25,7 @@ struct Chance(u64);
 impl Chance {
     fn next(&mut self) -> f64 {
         self.0 += 1;
-        (mix(self.0) >> 11) as f64 / (1_u64 << 53) as f64
+        part(mix(self.0))
     }
 
     /// How many of these happen, each with this probability.

@@ -2,8 +2,9 @@
 
 use std::iter::successors;
 
-use super::super::{below, mix};
+use super::super::below;
 use super::Table;
+use crate::random::mix;
 
 /// How many looks at the table there are, the first among them. When so many members are all away, what comes next
 /// matters less than that it comes.

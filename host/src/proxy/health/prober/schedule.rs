@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Id;
+use crate::random::Random;
 use crate::spec::check::CheckSpec;
 
 /// What is due within such a step is begun together, at its end. A thousand probes a second would otherwise wake the prober
@@ -33,7 +34,7 @@ pub(super) struct Schedule {
     /// When it was made: what is due then is due before all else.
     start: Instant,
     due: BTreeSet<(Instant, Id)>,
-    random_state: u64,
+    random: Random,
 }
 
 impl Default for Times {
@@ -44,7 +45,7 @@ impl Default for Times {
 
 impl Schedule {
     pub(super) fn new(seed: u64) -> Self {
-        Self { start: Instant::now(), due: BTreeSet::new(), random_state: seed }
+        Self { start: Instant::now(), due: BTreeSet::new(), random: Random::seeded(seed) }
     }
 
     /// Takes the pair that is due for longest, if one is.
@@ -108,18 +109,7 @@ impl Schedule {
 
     /// Some time from zero up to this one.
     fn part_of(&mut self, time: Duration) -> Duration {
-        // 53 bits: what a float takes without rounding.
-        let part = (self.next_random() >> 11) as f64 / (1_u64 << 53) as f64;
-        time.mul_f64(part)
-    }
-
-    /// SplitMix64 (Steele, Lea, Flood 2014): equal seeds give equal sequences, on every machine.
-    fn next_random(&mut self) -> u64 {
-        self.random_state = self.random_state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random_state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        time.mul_f64(self.random.part())
     }
 }
 

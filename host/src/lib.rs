@@ -33,6 +33,7 @@ pub mod telemetry;
 pub mod address;
 pub mod causes;
 pub mod random;
+pub mod grammar;
 pub mod digest;
 pub mod watch;
 pub mod time;

@@ -15,7 +15,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
 pub use self::normal::is_authority;
-use self::normal::{authority, is_token, join_cookies, lower_case, origin_form, rounds};
+use self::normal::{authority, join_cookies, lower_case, origin_form, rounds};
 use super::error::Malformed;
 use super::exchange::Client;
 use super::forwarded::{self, Origin, Peer, Scheme};
@@ -23,6 +23,7 @@ use super::headers;
 use super::router::without_port;
 use super::tls::identity::Identity;
 use super::websocket;
+use crate::grammar::is_token;
 
 /// A request's head, checked.
 pub struct Head {
@@ -55,7 +56,7 @@ impl Head {
         if parts.method == Method::CONNECT {
             // RFC 8441, 4: with a protocol, it is what HTTP/1 says by GET and Upgrade.
             let protocol = tunnel.as_ref().map_or("", Protocol::as_str);
-            if !is_token(protocol) {
+            if !is_token(protocol.as_bytes()) {
                 return Err(Malformed::Connect);
             }
             let protocol = HeaderValue::from_str(protocol).map_err(|_| Malformed::Connect)?;

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use hyper::header::HeaderName;
 use serde::{Deserialize, Serialize};
 
+use crate::grammar::is_token;
+
 /// Where a request's key comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -30,7 +32,7 @@ impl FromStr for KeySpec {
         match text.split_once(':') {
             None if text == "client-address" => Ok(Self::ClientAddress),
             Some(("header", name)) if HeaderName::try_from(name).is_ok() => Ok(Self::Header(name.to_ascii_lowercase())),
-            Some(("cookie", name)) if is_cookie_name(name) => Ok(Self::Cookie(name.to_owned())),
+            Some(("cookie", name)) if is_token(name.as_bytes()) => Ok(Self::Cookie(name.to_owned())),
             _ => Err(NotAKey(crate::policy::text::printable(text).into_owned())),
         }
     }
@@ -44,11 +46,6 @@ impl fmt::Display for KeySpec {
             Self::ClientAddress => f.write_str("client-address"),
         }
     }
-}
-
-/// Whether a cookie can have this name: a token (RFC 6265, 4.1.1).
-pub fn is_cookie_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use toml::Spanned;
 
 use super::{Checker, ConfigError};
 use crate::config::raw::{RawBreaker, RawCheck, RawKeepAlive, RawPool, RawPoolLimits, RawRetries, RawSticky};
+use crate::grammar::is_token;
 use crate::spec::check::{BadCheck, CheckKind, CheckMethod, CheckSpec, HttpCheck};
-use crate::spec::key::{KeySpec, NotAKey, is_cookie_name};
+use crate::spec::key::{KeySpec, NotAKey};
 use crate::spec::pool::{Balance, BalanceSpec, BreakerSpec, KeepAliveSpec, PoolLimits, RetriesSpec, StickySpec};
 
 impl Checker<'_> {
@@ -30,7 +31,7 @@ impl Checker<'_> {
 
     fn sticky(&self, raw: &RawSticky) -> Result<StickySpec, ConfigError> {
         let cookie = raw.cookie.as_ref();
-        if !is_cookie_name(cookie) {
+        if !is_token(cookie.as_bytes()) {
             let message = format!("expected the name of a cookie such as `member`, got `{cookie}`");
             return self.wrong("cookie", raw.cookie.span().start, message);
         }

@@ -68,8 +68,8 @@ fn gcd(a: u128, b: u128) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use crate::random::mix;
     use super::*;
+    use crate::random::mix;
 
     /// Members as text: `N`ear or `F`ar, small letters for those that are not available.
     fn seen(text: &str, weight: impl Fn(usize) -> u32) -> Vec<Seen> {

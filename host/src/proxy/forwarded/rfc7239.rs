@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use super::Scheme;
+use crate::grammar::{is_of_token, split_token};
 
 /// What one proxy said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -55,7 +56,7 @@ fn read_element(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
     let mut pairs = 0;
     let mut rest = bytes;
     loop {
-        let (name, after) = token(rest);
+        let (name, after) = split_token(rest);
         if !name.is_empty() {
             let (value, after) = read_value(after.strip_prefix(b"=")?)?;
             let earlier = &names[..pairs.min(PARAMETERS_MAX)];
@@ -85,7 +86,7 @@ fn read_element(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
 /// `token / quoted-string`, without quotes and escapes.
 fn read_value(bytes: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     let Some(quoted) = bytes.strip_prefix(b"\"") else {
-        let (value, after) = token(bytes);
+        let (value, after) = split_token(bytes);
         return (!value.is_empty()).then_some((Cow::Borrowed(value), after));
     };
     // RFC 9110, 5.6.4. What a quoted string may hold besides its end and escapes is all that a field value may.
@@ -108,15 +109,6 @@ fn read_value(bytes: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
             _ => return None,
         }
     }
-}
-
-/// As much of it as is a token (RFC 9110, 5.6.2), and the rest.
-fn token(bytes: &[u8]) -> (&[u8], &[u8]) {
-    bytes.split_at(bytes.iter().position(|byte| !is_token(*byte)).unwrap_or(bytes.len()))
-}
-
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// The parameter `for`. An IPv6 address stands in brackets, which are no part of a token (section 6); who has no
@@ -157,5 +149,5 @@ pub(super) fn element_bytes(node: &str, (scheme, host): (Scheme, &[u8])) -> usiz
 
 /// A port's colon is no part of a token.
 fn is_quoted(host: &[u8]) -> bool {
-    !host.iter().all(|byte| is_token(*byte))
+    !host.iter().all(|byte| is_of_token(*byte))
 }

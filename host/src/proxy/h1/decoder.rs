@@ -11,6 +11,7 @@ use memchr::memchr;
 
 use super::framing::Framing;
 use super::head::{self, BadHead, HeadLimits, Lines};
+use crate::grammar::{is_of_text, is_space, split_token};
 
 /// Bytes of one chunk's first line: a size and perhaps extensions.
 const CHUNK_LINE_BYTES_MAX: usize = 1024;
@@ -229,14 +230,13 @@ fn are_extensions(mut text: &[u8]) -> bool {
 }
 
 fn skip_space(text: &[u8]) -> &[u8] {
-    let spaces = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let spaces = text.iter().take_while(|byte| is_space(**byte)).count();
     &text[spaces..]
 }
 
 fn skip_token(text: &[u8]) -> Option<&[u8]> {
-    let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    let length = text.iter().take_while(|byte| is_of_token(byte)).count();
-    (length > 0).then(|| &text[length..])
+    let (token, rest) = split_token(text);
+    (!token.is_empty()).then_some(rest)
 }
 
 fn skip_quoted(text: &[u8]) -> Option<&[u8]> {
@@ -244,15 +244,11 @@ fn skip_quoted(text: &[u8]) -> Option<&[u8]> {
     loop {
         rest = match rest {
             [b'"', after @ ..] => return Some(after),
-            [b'\\', byte, after @ ..] if is_of_quoted(*byte) => after,
-            [byte, after @ ..] if *byte != b'\\' && is_of_quoted(*byte) => after,
+            [b'\\', byte, after @ ..] if is_of_text(*byte) => after,
+            [byte, after @ ..] if *byte != b'\\' && is_of_text(*byte) => after,
             _ => return None,
         };
     }
-}
-
-fn is_of_quoted(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t') || byte.is_ascii_graphic() || byte >= 0x80
 }
 
 /// Fields that mean something only before the content (RFC 9110, 6.5.1): in a trailer they could change, for whoever

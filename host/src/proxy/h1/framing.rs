@@ -3,6 +3,8 @@
 use hyper::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Method, StatusCode, Version};
 
+use crate::grammar::is_token;
+
 /// What says where a body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -100,11 +102,7 @@ fn coding(fields: &HeaderMap) -> Result<(), BadFraming> {
     let all = fields.get_all(TRANSFER_ENCODING);
     let codings: Vec<&[u8]> = all.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).collect();
     let chunked = codings.iter().filter(|coding| is_chunked(coding)).count();
-    let others_are_tokens = codings.iter().all(|coding| {
-        let coding = coding.trim_ascii();
-        !coding.is_empty()
-            && coding.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+!#$%&'*^`|~".contains(byte))
-    });
+    let others_are_tokens = codings.iter().all(|coding| is_token(coding.trim_ascii()));
     // Where `chunked` is said once and last, or not at all, only what comes before it is not understood.
     let chunked_is_last = codings.last().is_some_and(|last| is_chunked(last));
     if others_are_tokens && (chunked == 0 || chunked == 1 && chunked_is_last) {

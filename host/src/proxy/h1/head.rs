@@ -7,6 +7,8 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode, Uri, Version};
 use memchr::memchr;
 
+use crate::grammar::{is_of_text, is_space};
+
 /// How long a head may be.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
@@ -277,14 +279,6 @@ fn is_absolute_without_path(target: &[u8]) -> bool {
 /// Others that RFC 3986 leaves out (`|`, `^`, braces) are sent by browsers as they are.
 fn is_of_target(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>')
-}
-
-fn is_of_text(byte: u8) -> bool {
-    is_space(byte) || byte.is_ascii_graphic() || byte >= 0x80
-}
-
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
 }
 
 #[cfg(test)]

@@ -118,10 +118,6 @@ pub fn is_authority(bytes: &[u8]) -> bool {
     host_is_good && port_is_good && (!host.is_empty() || bytes.is_empty())
 }
 
-pub(super) fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-}
-
 /// `reg-name` (RFC 3986, 3.2.2), without the comma, which may as well stand between two of them.
 fn is_name(host: &[u8]) -> bool {
     let is_good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte);

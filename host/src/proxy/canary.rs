@@ -20,6 +20,7 @@ use super::vip::Vip;
 use super::worker::Worker;
 use crate::release::Release;
 use crate::serving::{Beside, Serving};
+use crate::spec::listener::is_in;
 
 /// Names the release that is to decide, and in the answer the one that did.
 pub const X_SWITCHBACK_RELEASE: HeaderName = HeaderName::from_static("x-switchback-release");
@@ -113,7 +114,7 @@ pub fn say_release(response: &mut Response<Body>, release: u64) {
 /// Whether a client is one of those that may choose: by its address, as the listener believes it. Behind a proxy that is
 /// trusted, that is whom it speaks for, and not the proxy.
 fn may_force(from: &[IpNet], head: &Head) -> bool {
-    head.client().is_some_and(|client| from.iter().any(|network| network.contains(&client.to_canonical())))
+    head.client().is_some_and(|client| is_in(from, client))
 }
 
 fn number(asked: &HeaderValue) -> Option<u64> {

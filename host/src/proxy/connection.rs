@@ -145,10 +145,8 @@ async fn read_proxy_header(
     peer: Option<SocketAddr>,
     listener: &Listener,
 ) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
-    let trusted = &listener.spec.trusted;
-    let is_trusted =
-        peer.is_none_or(|peer| trusted.is_empty() || trusted.iter().any(|net| net.contains(&peer.ip().to_canonical())));
-    if !is_trusted {
+    let spec = &listener.spec;
+    if !peer.is_none_or(|peer| spec.trusted.is_empty() || spec.trusts(peer.ip())) {
         return Err(io::Error::other("the listener does not trust this address to say whom it speaks for"));
     }
     let mut bytes = Vec::with_capacity(proxy_protocol::LINE_BYTES_MAX);

@@ -66,7 +66,7 @@ impl Peer {
             Some(address) => HeaderValue::from_str(&address.to_string()).expect("an IP address is a field value"),
             None => HeaderValue::from_static("unknown"),
         };
-        let is_trusted = address.is_none_or(|address| is_trusted(address, listener));
+        let is_trusted = address.is_none_or(|address| listener.trusts(address));
         Self { address, is_trusted, forwarded_for, node: rfc7239::node(address).into() }
     }
 
@@ -127,10 +127,6 @@ pub fn write(fields: &mut HeaderMap, peer: &Peer, origin: &Origin, scheme: Schem
     } else {
         fields.insert(X_FORWARDED_HOST, host.clone());
     }
-}
-
-fn is_trusted(address: IpAddr, listener: &ListenerSpec) -> bool {
-    listener.trusted.iter().any(|network| network.contains(&address))
 }
 
 /// A value of ours. The bytes are kept, not copied.

@@ -1,5 +1,6 @@
 //! A listener as data: where connections are accepted, what is spoken on them, and what they may take.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -125,7 +126,18 @@ impl Default for ListenerLimits {
     }
 }
 
+/// Whether an address is in one of these networks. One of IPv4 that came as one of IPv6 is what it stands for.
+pub fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
+
 impl ListenerSpec {
+    /// Whether what this address says of others is believed.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        is_in(&self.trusted, address)
+    }
+
     /// Plain text at this address, with the defaults of all else.
     pub fn plain(address: Address) -> Self {
         Self {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use hyper::header::{FORWARDED, HeaderMap, HeaderValue};
 
 use super::{Origin, Peer, Scheme, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
-use super::{is_trusted, node, rfc7239, value};
+use super::{node, rfc7239, value};
 use crate::spec::ListenerSpec;
 use crate::spec::listener::Believe;
 
@@ -41,7 +41,7 @@ fn x_forwarded(fields: &HeaderMap, listener: &ListenerSpec) -> Origin {
     for element in elements.filter(|element| !element.is_empty()).take(ELEMENTS_MAX) {
         let Some(address) = node::address_in_any_form(element) else { break };
         addresses.push(address);
-        if !is_trusted(address, listener) {
+        if !listener.trusts(address) {
             break;
         }
     }
@@ -82,7 +82,7 @@ fn forwarded(fields: &HeaderMap, listener: &ListenerSpec) -> Origin {
         let Some(address) = address else { break };
         origin.list.addresses.push(address);
         believed.push(element.text);
-        if !is_trusted(address, listener) {
+        if !listener.trusts(address) {
             break;
         }
     }

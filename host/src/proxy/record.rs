@@ -49,6 +49,16 @@ impl<'a> Record<'a> {
     /// Begins now, of a client.
     pub fn begin(worker: &'a Worker, client: &Client) -> Self {
         let began = Instant::now();
+        let told = worker.teller.log.is_some().then(|| told(began, client).into());
+        Self::new(worker, began, told, false)
+    }
+
+    /// Of a copy of a request, which is nobody's exchange: only what comes of its tries is counted.
+    pub fn of_copy(worker: &'a Worker) -> Self {
+        Self::new(worker, Instant::now(), None, true)
+    }
+
+    fn new(worker: &'a Worker, began: Instant, told: Option<Arc<Told>>, is_finished: bool) -> Self {
         Self {
             worker,
             began,
@@ -58,26 +68,8 @@ impl<'a> Record<'a> {
             answer: Cell::new(Ended::Whole),
             received_bytes: Cell::default(),
             sent_bytes: Cell::default(),
-            is_finished: Cell::default(),
-            told: RefCell::new(worker.teller.log.is_some().then(|| told(began, client).into())),
-            unrecorded: Cell::default(),
-            drops_state: Cell::default(),
-        }
-    }
-
-    /// Of a copy of a request, which is nobody's exchange: only what comes of its tries is counted.
-    pub fn of_copy(worker: &'a Worker) -> Self {
-        Self {
-            worker,
-            began: Instant::now(),
-            vip: RefCell::default(),
-            outcome: RefCell::default(),
-            status: Cell::default(),
-            answer: Cell::new(Ended::Whole),
-            received_bytes: Cell::default(),
-            sent_bytes: Cell::default(),
-            is_finished: Cell::new(true),
-            told: RefCell::default(),
+            is_finished: Cell::new(is_finished),
+            told: RefCell::new(told),
             unrecorded: Cell::default(),
             drops_state: Cell::default(),
         }

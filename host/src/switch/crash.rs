@@ -29,23 +29,12 @@ pub enum Occasion {
     WentBack,
 }
 
-/// A policy's failure.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// A policy's failure, with all that is known of it.
+#[derive(Clone, Debug, Serialize)]
 pub struct Crash {
-    /// Names it.
-    pub id: String,
-    /// Wall time, RFC 3339.
-    pub at: String,
-    /// When it was made.
-    pub occasion: Occasion,
-    /// The release.
-    pub release: u64,
-    /// The vip that the request entered.
-    pub vip: String,
-    /// The policy.
-    pub policy: String,
-    /// Its build.
-    pub digest: Digest,
+    /// What a list says of it.
+    #[serde(flatten)]
+    pub line: CrashLine,
     /// What it was told when it was configured.
     pub config: String,
     /// The pools that it was told of then.
@@ -54,8 +43,6 @@ pub struct Crash {
     pub manifest: Vec<String>,
     /// What it may use.
     pub limits: Limits,
-    /// What was wrong.
-    pub fault: String,
     /// The guest's functions, innermost first.
     pub backtrace: Vec<String>,
     /// What it decided by; none where its instance could not even be made.
@@ -94,7 +81,7 @@ impl Crash {
             Fault::Trapped { backtrace, .. } => backtrace.clone(),
             _ => Vec::new(),
         };
-        Self {
+        let line = CrashLine {
             id: next_id(),
             at: crate::time::rfc3339_now(),
             occasion,
@@ -102,11 +89,14 @@ impl Crash {
             vip: fall.vip.to_string(),
             policy: build.name.to_string(),
             digest: build.digest,
+            fault: fall.fault.to_string(),
+        };
+        Self {
+            line,
             config: build.config.clone(),
             pools: build.pools.clone(),
             manifest: fall.policy.manifest.pools.clone(),
             limits: build.limits.clone(),
-            fault: fall.fault.to_string(),
             backtrace,
             scene: fall.scene.as_deref().cloned(),
             is_cut: fall.scene.as_ref().is_some_and(|scene| scene.request.is_cut),
@@ -117,7 +107,7 @@ impl Crash {
     pub(super) fn keep(self, store: &Store) {
         let store = store.clone();
         tokio::task::spawn_blocking(move || {
-            let id = self.id.clone();
+            let id = self.line.id.clone();
             if let Err(error) = store.keep_crash(&id, &self.into_json()) {
                 tracing::warn!(crash = id, %error, "a crash bundle was not kept");
             }
@@ -145,7 +135,7 @@ impl Crash {
             texts.iter_mut().for_each(text);
         };
         text(&mut self.config);
-        text(&mut self.fault);
+        text(&mut self.line.fault);
         [&mut self.pools, &mut self.manifest, &mut self.backtrace].into_iter().for_each(texts);
         let Some(scene) = &mut self.scene else { return };
         texts(&mut scene.log);

@@ -102,7 +102,7 @@ fn note(switch: &Switch, fall: &Fall) {
     let mut why = format!("policy `{policy}` ({digest}) {fault}; vip `{vip}` is served by the next rung");
     if !matches!(fault, Fault::Resting) {
         let crash = Crash::of(fall, Occasion::FirstFall);
-        why += &format!("; crash {}", crash.id);
+        why += &format!("; crash {}", crash.line.id);
         crash.keep(&switch.store);
     }
     let entry = origin.entry(Kind::Fall, Some(*release), None, why);
@@ -133,7 +133,7 @@ async fn go_back(switch: &Switch, release: u64, policy: &Policy, when: FailBack,
     let mut why = format!("policy `{name}` failed {} times within {within}", when.falls);
     if let Some(last) = last {
         let crash = Crash::of(&last, Occasion::WentBack);
-        why += &format!("; last it {}; crash {}", last.fault, crash.id);
+        why += &format!("; last it {}; crash {}", last.fault, crash.line.id);
         crash.keep(&switch.store);
     }
     match switch.back_from(release, &Origin { force: true, ..Origin::host(why) }).await {

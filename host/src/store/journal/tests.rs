@@ -441,6 +441,28 @@ async fn damage_while_it_runs_is_mended_from_what_is_known() {
 }
 
 #[tokio::test]
+async fn what_waits_is_written_once_and_in_order_where_damage_is_met() {
+    let folder = Folder::new();
+    folder.with_switches().await;
+    let (journal, _) = folder.open();
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    fill(&journal).await;
+    for number in [6, 7, 8] {
+        let mut record = switched(number);
+        record.entry.as_mut().unwrap().why = format!("r{number} {}", "long ".repeat(10_000));
+        assert!(journal.write_after(record).await.unwrap().is_err());
+    }
+    folder.edit("DROP TABLE links");
+    journal.run(|writer| writer.set_pages_max(1_000_000)).await.unwrap();
+    assert_eq!(journal.catch_up().await, 0);
+    let why = |entry: Entry| entry.why.get(..2).unwrap_or_default().to_owned();
+    let written: Vec<_> = journal.history(100).await.into_iter().filter(|entry| entry.why.ends_with("long ")).collect();
+    assert_eq!(written.into_iter().map(why).collect::<Vec<_>>(), ["r8", "r7", "r6"]);
+    drop(journal);
+    assert_eq!(folder.open().1.standing.unwrap().trail.current(), 8);
+}
+
+#[tokio::test]
 async fn a_repeated_call_is_known_after_a_restart() {
     let folder = Folder::new();
     let call = |key: &str| Call { key: key.into(), request: Digest::of(b"x") };

@@ -97,9 +97,11 @@ impl Writer {
         if self.file.is_none() {
             self.open_again()?;
         }
-        while let Some(write) = self.pending.front().cloned() {
-            self.write(&write)?;
-            self.pending.pop_front();
+        while let Some(write) = self.pending.pop_front() {
+            if let Err(error) = self.write(&write) {
+                self.pending.push_front(write);
+                return Err(error);
+            }
             self.known.settled();
         }
         Ok(())

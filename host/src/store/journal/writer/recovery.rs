@@ -182,7 +182,13 @@ impl Writer {
         };
         self.known.remember(entry.clone(), false);
         self.known.handed_over();
-        let _ = self.take(Write::Record(Record { entry: Some(entry), ..Record::default() }.into()), true);
+        let damage = Write::Record(Record { entry: Some(entry), ..Record::default() }.into());
+        self.copy_of(&damage);
+        // By itself: what waits may be in the middle of being written.
+        match self.try_write(&damage) {
+            Ok(_) => self.known.settled(),
+            Err(_) => self.pending.push_front(damage),
+        }
         Ok(())
     }
 

@@ -193,18 +193,10 @@ impl Switch {
     }
 
     /// A number for a release that is about to be made.
-    fn take_number(&self) -> u64 {
+    fn take_number(&self) -> TakenNumber<'_> {
         let mut state = self.state();
         state.next_number += 1;
-        state.next_number - 1
-    }
-
-    /// The release was not made. Its number is given again, unless a later one was.
-    fn give_back(&self, number: u64) {
-        let mut state = self.state();
-        if state.next_number == number + 1 {
-            state.next_number = number;
-        }
+        TakenNumber { switch: self, number: state.next_number - 1, is_used: false }
     }
 
     /// Records that a change was refused.
@@ -270,6 +262,30 @@ impl Switch {
     /// Waits until all orders that were given are carried out.
     pub async fn barrier(&self) {
         self.tell_workers(Order::Barrier).await;
+    }
+}
+
+/// A number that no other release gets. Where it is not used, it is given again, unless a later one was. Takes the state's
+/// lock when it goes: it must outlive whoever holds that.
+struct TakenNumber<'a> {
+    switch: &'a Switch,
+    number: u64,
+    is_used: bool,
+}
+
+impl TakenNumber<'_> {
+    /// There is a release of this number now, if only in the journal.
+    fn is_used(&mut self) {
+        self.is_used = true;
+    }
+}
+
+impl Drop for TakenNumber<'_> {
+    fn drop(&mut self) {
+        let mut state = self.switch.state();
+        if !self.is_used && state.next_number == self.number + 1 {
+            state.next_number = self.number;
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::change::Change;
 use super::moment::{JOURNALLED, moment};
 use super::receipt::{Origin, Receipt};
 use super::share::Share;
-use super::standing::{Brings, Standing, builds};
+use super::standing::{Brings, Standing, builds, may_pass};
 use super::step::Step;
 use super::{Refusal, State, Switch};
 use crate::causes::with_causes;
@@ -46,11 +46,7 @@ impl Switch {
     ) -> Result<Receipt, Refusal> {
         let _turn = self.turn.lock().await;
         self.may_change()?;
-        let number = self.take_number();
-        let receipt = self.activate_as(number, change, trial, origin, seen).await;
-        if receipt.as_ref().map_or(true, |receipt| !receipt.changed || receipt.to.number != number) {
-            self.give_back(number);
-        }
+        let receipt = self.try_change(change, trial, origin, seen).await;
         if let Err(refusal) = &receipt {
             if self.is_news(refusal, origin) {
                 self.refuse(origin, &with_causes(refusal));
@@ -68,14 +64,15 @@ impl Switch {
         self.state().compiled.insert(compiled.digest, compiled);
     }
 
-    async fn activate_as(
+    async fn try_change(
         &self,
-        number: u64,
         change: Change,
         trial: Option<&Trial>,
         origin: &Origin,
         seen: Vec<Seen>,
     ) -> Result<Receipt, Refusal> {
+        let mut taken = self.take_number();
+        let number = taken.number;
         let (generation, standing) = {
             let state = self.state();
             (state.generation, state.standing.clone())
@@ -83,7 +80,7 @@ impl Switch {
         let current = self.current.get();
         origin.check_current(current.number)?;
         if let Change::Kept(release, _) = &change {
-            check_kept(&standing, *release, origin)?;
+            may_pass(standing.fence_before_release(*release), origin)?;
         }
         if origin.confirm_within.is_some() && current.number == 0 {
             return Err(Step::back().on(&standing.trail).expect_err("there is nothing before the first"));
@@ -126,6 +123,7 @@ impl Switch {
             ..Record::default()
         };
         let entry = self.journal.write(record).await.map_err(closed)??;
+        taken.is_used();
         moment(JOURNALLED).await;
 
         let swapped = {
@@ -210,16 +208,6 @@ fn check_quarantine(standing: &Standing, current: &Spec, new: &Spec, origin: &Or
     let serves: BTreeSet<Digest> = builds(current).map(|(_, digest)| digest).collect();
     let mut brought = builds(new).map(|(_, digest)| digest).filter(|digest| !serves.contains(digest));
     brought.find_map(|digest| standing.refused(digest)).map_or(Ok(()), Err)
-}
-
-/// A kept release from before a point of no return is as far away as by `back`.
-fn check_kept(standing: &Standing, release: u64, origin: &Origin) -> Result<(), Refusal> {
-    let steps = &standing.trail.steps()[..=standing.trail.position()];
-    let fences = steps.iter().rev().filter_map(|step| Some((*step, standing.fences.get(step)?)));
-    match fences.into_iter().find(|(fence, _)| release < *fence) {
-        Some((fence, mark)) if !origin.over_fence => Err(Refusal::Fence { release: fence, why: mark.why.clone() }),
-        _ => Ok(()),
-    }
 }
 
 pub(super) fn closed<E>(_: E) -> Refusal {

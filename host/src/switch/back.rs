@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::activate::closed;
 use super::moment::{SWAPPED, moment};
 use super::receipt::{Origin, Receipt};
+use super::standing::may_pass;
 use super::step::{Far, Half, Step};
 use super::trail::Trail;
 use super::{Refusal, State, Swapped, Switch};
@@ -73,7 +74,7 @@ impl Switch {
                     return Err(Refusal::Overtaken(current));
                 }
                 let trail = step.on(&state.standing.trail)?;
-                check_fences(&state, trail.position(), origin)?;
+                may_pass(state.standing.fence_before(trail.position()), origin)?;
                 match state.ready.get(&trail.current()).cloned() {
                     Some(release) => {
                         self.check_known(&release, origin)?;
@@ -112,29 +113,23 @@ impl Switch {
                 }
                 Half::Made { content, source, source_position } => (Arc::new(*content), source, source_position),
             };
-            let number = self.take_number();
+            let mut taken = self.take_number();
+            let number = taken.number;
             let made = async {
                 let policies = self.stage(&content, None).await?;
                 let release = self.make(number, content, policies, current.policies.clone()).await?;
                 self.warm(&release).await;
                 Ok::<_, Refusal>(release)
             };
-            let release = made.await.inspect_err(|_| self.give_back(number))?;
+            let release = made.await?;
             let mut state = self.state();
             if state.generation != generation {
-                drop(state);
-                self.give_back(number);
                 continue;
             }
-            let fit = state.hold.may_step().and_then(|()| {
-                check_fences(&state, source_position, origin)?;
-                self.check_known(&release, origin)
-            });
-            if let Err(refusal) = fit {
-                drop(state);
-                self.give_back(number);
-                return Err(refusal);
-            }
+            state.hold.may_step()?;
+            may_pass(state.standing.fence_before(source_position), origin)?;
+            self.check_known(&release, origin)?;
+            taken.is_used();
             // Right after the one that the vip goes back to, or right before the one that it goes forward to.
             let position = if step.kind == Kind::Forward { source_position } else { source_position + 1 };
             let trail = trail.with(number, position);
@@ -183,6 +178,7 @@ impl Switch {
         let not_listening = self.reconcile_listeners();
         self.keep_watch(None);
         self.switched.notify_one();
+        self.unconfirmed.notify_one();
         let id = written.id;
         let written = match tokio::time::timeout(DISK_PATIENCE, written).await {
             Ok(written) => written.map_err(closed).and_then(|entry| Ok(entry?)),
@@ -204,14 +200,6 @@ impl Switch {
             _ => tracing::info!(release, from, why = origin.why, "canary is current"),
         }
         receipt
-    }
-}
-
-/// A point of no return is passed only by somebody who says so.
-fn check_fences(state: &State, position: usize, origin: &Origin) -> Result<(), Refusal> {
-    match state.standing.fence_before(position) {
-        Some((release, mark)) if !origin.over_fence => Err(Refusal::Fence { release, why: mark.why.clone() }),
-        _ => Ok(()),
     }
 }
 

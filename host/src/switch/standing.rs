@@ -163,6 +163,17 @@ impl Standing {
         passed.iter().rev().find_map(|release| Some((*release, self.fences.get(release)?)))
     }
 
+    /// The point of no return between the current release and a kept one. Of one that is not on the trail its number says
+    /// whether it is from before.
+    pub fn fence_before_release(&self, release: u64) -> Option<(u64, &Mark)> {
+        if let Some(position) = self.trail.position_of(release) {
+            return self.fence_before(position);
+        }
+        let behind = self.trail.steps().iter().take(self.trail.position() + 1).rev();
+        let mut fences = behind.filter_map(|step| Some((*step, self.fences.get(step)?)));
+        fences.find(|(fence, _)| release < *fence)
+    }
+
     /// How many steps back one can go before a point of no return, or the end.
     pub fn steps_back(&self) -> usize {
         let at = self.trail.position();
@@ -231,6 +242,14 @@ impl Brings {
             standing.let_out(self.number, &self.spec);
         }
         standing.switched_by(&self.origin);
+    }
+}
+
+/// A point of no return is passed only by somebody who says so.
+pub(super) fn may_pass(fence: Option<(u64, &Mark)>, origin: &Origin) -> Result<(), Refusal> {
+    match fence {
+        Some((release, mark)) if !origin.over_fence => Err(Refusal::Fence { release, why: mark.why.clone() }),
+        _ => Ok(()),
     }
 }
 

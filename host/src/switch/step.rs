@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::change::ChangeError;
 use super::trail::Trail;
 use super::{Refusal, Switch};
 use crate::digest::Digest;
@@ -97,51 +98,53 @@ impl Step {
 impl Switch {
     /// What a step of one vip leads to, from `current`.
     pub(super) async fn half(&self, step: &Step, vip: &str, current: &Release, trail: &Trail) -> Result<Half, Refusal> {
-        let mut wanted = match step.far {
+        let wanted = match step.far {
             Far::Steps(0) => return Err(step.too_far(0, 0)),
             Far::Steps(steps) => steps,
             Far::To(_) => 1,
         };
-        let mut passed: Vec<Arc<Release>> = Vec::new();
-        let mut nearest: Option<Arc<Release>> = None;
-        let mut there = 0;
-        for (position, number) in step.ahead(trail) {
-            let other = self.made_ready(number).await?;
-            let made = with_vip_of(current, &other, vip);
-            passed.push(other.clone());
-            if let Far::To(release) = step.far {
-                if release != number {
-                    continue;
-                }
-            } else if with_vip_of(nearest.as_deref().unwrap_or(current), &other, vip).is_none() {
+        let already = |release| Refusal::AlreadySo { vip: vip.to_owned(), release };
+        let mut is_known = current.vips.contains_key(vip);
+        // The nearest release in which the vip is another than in the one before it, and how many there were so far.
+        let (mut nearest, mut there) = (None::<Arc<Release>>, 0);
+        for (passed, (source_position, source)) in step.ahead(trail).enumerate() {
+            if matches!(step.far, Far::To(release) if release != source) {
                 continue;
             }
+            let other = self.made_ready(source).await?;
+            is_known |= other.vips.contains_key(vip);
+            let made = match (with_vip_of(nearest.as_deref().unwrap_or(current), &other, vip), step.far) {
+                (Some(made), _) => made,
+                (None, Far::To(_)) => return Err(already(source)),
+                (None, Far::Steps(_)) => continue,
+            };
             there += 1;
-            wanted -= 1;
-            nearest = Some(other);
-            if wanted > 0 {
+            if there < wanted {
+                nearest = Some(other);
                 continue;
             }
-            let already = || Refusal::AlreadySo { vip: vip.to_owned(), release: number };
-            let made = made.ok_or_else(already)?;
+            let made = match nearest {
+                None => made,
+                Some(_) => with_vip_of(current, &other, vip).ok_or_else(|| already(source))?,
+            };
             if made.vips.is_empty() {
-                return Err(super::change::ChangeError::NoVips.into());
+                return Err(ChangeError::NoVips.into());
             }
-            // One that lies on the way and is all that is wanted is gone to as it is.
-            // Back, that is no further than to where the vip was so.
-            let seen = if step.kind == Kind::Forward { usize::MAX } else { passed.len() };
+            // One that lies on the way and is all that is wanted is gone to as it is. Back, that is no further than to where
+            // the vip was so.
+            let seen = if step.kind == Kind::Forward { usize::MAX } else { passed + 1 };
             if let Some(whole) = self.of_content(made.digest(), step.ahead(trail).take(seen)) {
                 return Ok(Half::Whole(whole));
             }
-            return Ok(Half::Made { content: Box::new(made), source: number, source_position: position });
+            return Ok(Half::Made { content: Box::new(made), source, source_position });
         }
         match step.far {
             Far::To(release) => Err(step.not_there(release, trail)),
-            _ if !seen_in(vip, current, &passed) => {
+            Far::Steps(_) if !is_known => {
                 let names = current.spec.vips.keys().cloned().collect::<Vec<_>>().join(", ");
-                Err(super::change::ChangeError::NoSuchVip(vip.to_owned(), names).into())
+                Err(ChangeError::NoSuchVip(vip.to_owned(), names).into())
             }
-            _ => Err(step.too_far(there + wanted, there)),
+            Far::Steps(_) => Err(step.too_far(wanted, there)),
         }
     }
 
@@ -159,10 +162,6 @@ impl Switch {
         }
         self.ready_release(number).ok_or(Refusal::NoSuchRelease(number))
     }
-}
-
-fn seen_in(vip: &str, current: &Release, passed: &[Arc<Release>]) -> bool {
-    current.vips.contains_key(vip) || passed.iter().any(|release| release.vips.contains_key(vip))
 }
 
 /// The content of one release, with a vip as it is in another.

@@ -120,7 +120,10 @@ impl Switch {
 
     /// A release on the trail could not be made ready.
     pub(super) fn could_not_ready(&self, release: u64, why: String) {
-        *lock(&self.last_seen.refused) = Some((release, why));
+        // Of those that lie further away it is not asked.
+        if self.leads_back_to() == Some(release) {
+            *lock(&self.last_seen.refused) = Some((release, why));
+        }
     }
 
     async fn look_back(&self) -> WayBack {

@@ -366,7 +366,11 @@ async fn the_switch_does_as_its_model() {
                 // One of those that are kept for sure: its content as a new release.
                 let release = after.next() - 1 - chance.below(after.next() - 1).min(150);
                 let content = after.releases[&release];
-                let fenced = after.trail[..=after.at].iter().any(|step| after.fences.contains(step) && release < *step);
+                let fenced = match after.trail.iter().position(|step| *step == release) {
+                    Some(place) => after.fenced(place),
+                    // Its number says whether it is from before.
+                    None => after.trail[..=after.at].iter().any(|step| after.fences.contains(step) && release < *step),
+                };
                 if after.canary == Some(release) {
                     continue;
                 }

@@ -298,6 +298,20 @@ async fn a_point_of_no_return_stops_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_point_of_no_return_is_where_it_lies_and_not_what_its_number_says() {
+    let (host, _members) = host().await;
+    for line in ["shop=b", "docs=b", "back --vip shop", "forward --to r2"] {
+        assert_eq!(run(&host, line).await.0, 200, "{line}");
+    }
+    assert_eq!(trail(&host).await, "1 4 [2] 3");
+    assert_eq!(host.control("PUT", "/v1/releases/2/fence", r#"{"why":"x"}"#).await.0, 200);
+    // r4 is younger than r2, and lies before it; r3 lies behind nothing.
+    let (status, answer) = host.control("POST", "/v1/releases/4/activate", "").await;
+    assert!(status == 409 && answer["error"] == "fence", "{answer}");
+    assert_eq!(host.control("POST", "/v1/releases/3/activate", "").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_release_can_come_as_a_point_of_no_return() {
     let (host, _members) = host().await;
     let body = r#"{"pool":"b","fence":"a new table"}"#;
@@ -347,6 +361,17 @@ async fn what_is_confirmed_stays() {
             "{answer}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_that_is_made_current_waits_as_well() {
+    let (host, _members) = host().await;
+    let (status, answer) = host.control("PUT", "/v1/vips/shop", r#"{"pool":"b","share":"5%"}"#).await;
+    assert_eq!(status, 200, "{answer}");
+    let (status, answer) = host.control("POST", "/v1/releases/2/activate", r#"{"confirm_within":"1s"}"#).await;
+    assert_eq!(status, 200, "{answer}");
+    host.wait_for_entry("back", "r2 was not confirmed within 1s").await;
+    assert_eq!(trail(&host).await, "[1] 2");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -180,4 +180,6 @@ async fn a_call_that_was_overtaken_after_it_was_journalled_may_be_asked_for_agai
     let done = drain().await;
     assert_eq!((&done["changed"], &done["from"]["number"]), (&json!(true), &json!(1)), "{done}");
     assert_eq!(drain().await, done);
+    // The number of what was journalled and overtaken is no other release's.
+    assert_eq!(site.ask(&["journal", "verify"]).await.unwrap()["whole"], true);
 }

@@ -1,11 +1,13 @@
 //! What does it cost to take a policy in: compile, load what was compiled before, configure and probe?
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use switchback::policy::Limits;
 use switchback::policy::stage::stage;
 use switchback::policy::wasm::{Artifact, compiler};
-use switchback_benches::{TWO_LOOKUPS, compiled, engine};
+use switchback_benches::policies::{TWO_LOOKUPS, compiled, engine};
 use switchback_plugins as plugins;
+
+use super::shortly;
 
 fn staging(criterion: &mut Criterion) {
     let engine = engine();
@@ -25,5 +27,4 @@ fn staging(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, staging);
-criterion_main!(benches);
+criterion_group!(name = benches; config = shortly(); targets = staging);

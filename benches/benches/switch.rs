@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use switchback::app::App;
 use switchback::config::Config;
 use switchback::spec::DeciderSpec;
@@ -12,8 +12,11 @@ use switchback::store::journal::Door;
 use switchback::switch::change::Change;
 use switchback::switch::receipt::Origin;
 use switchback::switch::step::Step;
+use switchback_benches::policies;
 use switchback_plugins as plugins;
 use tokio::runtime::Runtime;
+
+use super::shortly;
 
 const CONFIG: &str = r#"
 workers = 2
@@ -63,7 +66,7 @@ fn switch(criterion: &mut Criterion) {
         });
     });
 
-    let canary = switchback_benches::compiled(&switchback_benches::engine(), plugins::CANARY);
+    let canary = policies::compiled(&policies::engine(), plugins::CANARY);
     let digest = canary.digest;
     app.switch.admitted(canary);
     let mut percent = 0;
@@ -77,5 +80,4 @@ fn switch(criterion: &mut Criterion) {
     runtime.block_on(app.leave());
 }
 
-criterion_group!(benches, switch);
-criterion_main!(benches);
+criterion_group!(name = benches; config = shortly(); targets = switch);

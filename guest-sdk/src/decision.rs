@@ -169,6 +169,17 @@ impl Decision {
     }
 }
 
+impl Route {
+    /// Whether there is nothing to it but a pool, perhaps a reason, and timeouts.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.affinity.is_none()
+            && self.set_request_headers.is_empty()
+            && self.remove_request_headers.is_empty()
+            && self.add_response_headers.is_empty()
+    }
+}
+
 impl Response {
     /// An empty response.
     pub fn new(status: u16) -> Self {

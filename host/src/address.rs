@@ -1,14 +1,15 @@
 //! Where something listens: an IP address and port, or a path of the file system.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 /// A listener's or a member's address. Its text is `192.0.2.7:80`, `[2001:db8::1]:80` or `unix:/run/app.sock`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Address {
     /// TCP.
@@ -37,6 +38,22 @@ impl Address {
     /// Whether it is any free port: then the same text can be two places.
     pub fn is_any_port(&self) -> bool {
         self.tcp().is_some_and(|address| address.port() == 0)
+    }
+}
+
+/// In one word for IPv4, as each request looks for its member's connections.
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Tcp(address) => match address.ip() {
+                IpAddr::V4(ip) => state.write_u64(u64::from(ip.to_bits()) << 16 | u64::from(address.port())),
+                IpAddr::V6(ip) => {
+                    state.write_u128(ip.to_bits());
+                    state.write_u16(address.port());
+                }
+            },
+            Self::Unix(path) => path.hash(state),
+        }
     }
 }
 

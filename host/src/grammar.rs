@@ -1,8 +1,9 @@
 //! What fields of HTTP are made of (RFC 9110, 5.5 and 5.6).
 
 /// Whether a token may hold this byte: `tchar`.
-pub fn is_of_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+pub const fn is_of_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 /// Whether this is a token. The name of a cookie is one, too (RFC 6265, 4.1.1).
@@ -22,7 +23,7 @@ pub fn is_space(byte: u8) -> bool {
 
 /// Whether a value may hold this byte: space, what is visible, and what is beyond ASCII (`obs-text`).
 pub fn is_of_text(byte: u8) -> bool {
-    is_space(byte) || byte.is_ascii_graphic() || byte >= 0x80
+    byte == b'\t' || byte >= b' ' && byte != 0x7f
 }
 
 #[cfg(test)]

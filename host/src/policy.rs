@@ -74,7 +74,7 @@ pub struct Policy {
     pub build: Build,
     /// What it said when it was configured.
     pub manifest: Manifest,
-    artifact: wasm::Artifact,
+    artifact: Arc<wasm::Artifact>,
 }
 
 /// Everything that makes one staged policy differ from another. Equal builds are the same policy.

@@ -18,6 +18,8 @@ pub mod record;
 pub mod outcomes;
 pub mod trace_context;
 pub mod answered_here;
+pub mod message;
+pub mod fields;
 pub mod head;
 pub mod canary;
 pub mod router;

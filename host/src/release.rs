@@ -44,6 +44,8 @@ pub struct Release {
     pub router: Router,
     /// Its vips, by name.
     pub vips: BTreeMap<Arc<str>, Arc<Vip>>,
+    /// Those of them that are not just left: each switch looks through these, and mostly there are none.
+    pub with_session: Vec<Arc<Vip>>,
     /// Its pools, by name.
     pub pools: BTreeMap<Arc<str>, Arc<Pool>>,
     /// Its staged policies, by name.
@@ -149,6 +151,7 @@ impl Release {
         ground: &Ground,
     ) -> Result<Self, ReleaseError> {
         let Ground { workers, certificates, .. } = ground;
+        ground.sessions.sweep();
         let pools: BTreeMap<Arc<str>, Arc<Pool>> = spec
             .pools
             .iter()
@@ -170,7 +173,7 @@ impl Release {
         let ids: BTreeMap<&str, Arc<str>> =
             listeners.values().map(|listener| (&*listener.name, listener.id.clone())).collect();
         let mut router = Router::default();
-        let mut vips = BTreeMap::new();
+        let (mut vips, mut with_session) = (BTreeMap::new(), Vec::new());
         for (name, vip) in &spec.vips {
             let decider = match &vip.decider {
                 DeciderSpec::Pool(pool) => Decider::Pool(pools[pool.as_str()].clone()),
@@ -204,10 +207,12 @@ impl Release {
             for id in vip.listen.iter().filter_map(|listener| ids.get(listener.as_str())) {
                 router.add(id, &runs, vip)?;
             }
+            with_session.extend(runs.session.is_some().then(|| runs.clone()));
             vips.insert(runs.name.clone(), runs);
         }
         let flights = Arc::new(Flights(PerWorker::new(*workers, |_| FlightSlot::default())));
-        Ok(Self { number, digest: spec.digest(), spec, listeners, router, vips, pools, policies, flights })
+        let digest = spec.digest();
+        Ok(Self { number, digest, spec, listeners, router, vips, with_session, pools, policies, flights })
     }
 
     /// By a policy's name, the pools that it may choose.

@@ -88,7 +88,7 @@ impl Beside {
 impl Left {
     /// When its last sessions are over; none where it keeps none.
     pub fn ends(&self) -> Option<Instant> {
-        let sessions = self.release.vips.values().filter_map(|vip| vip.session.as_ref());
+        let sessions = self.release.with_session.iter().filter_map(|vip| vip.session.as_ref());
         sessions.filter_map(|session| session.spec.mode.drains_for()).max().map(|limit| self.at + limit)
     }
 }
@@ -118,7 +118,12 @@ pub struct Current {
 impl Current {
     /// Starts with this release.
     pub fn new(release: Arc<Release>) -> Self {
-        Self { serving: ArcSwap::from_pointee(Serving::alone(release)), ready: ArcSwap::default() }
+        Self::with(Serving::alone(release))
+    }
+
+    /// Starts with this.
+    pub fn with(serving: Serving) -> Self {
+        Self { serving: ArcSwap::from_pointee(serving), ready: ArcSwap::default() }
     }
 
     /// What serves, for as short as a decision takes: do not hold it while waiting.

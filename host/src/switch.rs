@@ -39,8 +39,8 @@ pub use self::refusal::Refusal;
 use self::standing::{Gist, Standing};
 use self::trail::Trail;
 use crate::digest::Digest;
-use crate::policy::PolicyId;
 use crate::policy::compile::{Compiled, Compiler};
+use crate::proxy::instances::Live;
 use crate::proxy::keeper;
 use crate::proxy::listeners::Listeners;
 use crate::proxy::session::Held;
@@ -108,7 +108,7 @@ struct State {
 
 impl State {
     /// The policies that some ready release may ask.
-    fn live(&self) -> BTreeSet<PolicyId> {
+    fn live(&self) -> Live {
         self.ready.values().flat_map(|release| release.live_ids()).collect()
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Timers and time-outs use tokio's clock, which tests can pause.
 
+pub mod clock;
+
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,7 +19,7 @@ pub fn wall_nanos() -> u64 {
 
 /// Nanoseconds since the process started.
 pub fn nanos_since_start() -> u64 {
-    since_start(Instant::now())
+    since_start(clock::now())
 }
 
 /// Nanoseconds from the first call to `instant`: a form of [`Instant`] that fits an atomic.

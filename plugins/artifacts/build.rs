@@ -14,6 +14,7 @@ const WASIP2: &str = "wasm32-wasip2";
 const GUESTS: &[(&str, &str)] = &[
     ("block", "policy-block"),
     ("by-certificate", "policy-by-certificate"),
+    ("by-cookie-and-path", "policy-by-cookie-and-path"),
     ("by-header", "policy-by-header"),
     ("by-path", "policy-by-path"),
     ("canary", "policy-canary"),
@@ -24,7 +25,9 @@ const GUESTS: &[(&str, &str)] = &[
     ("faulty/configure-loops", "faulty-configure-loops"),
     ("faulty/endless-loop", "faulty-endless-loop"),
     ("faulty/forbidden-import", "faulty-forbidden-import"),
+    ("faulty/longhand", "faulty-longhand"),
     ("faulty/memory-hoard", "faulty-memory-hoard"),
+    ("faulty/out-of-turn", "faulty-out-of-turn"),
     ("faulty/stack-overflow", "faulty-stack-overflow"),
     ("faulty/trap", "faulty-trap"),
     ("faulty/unknown-pool", "faulty-unknown-pool"),

@@ -1,11 +1,12 @@
 //! A proxy to switch, in a process and a folder of its own.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
+
+use crate::means::Means;
 
 pub(crate) struct Host {
     folder: PathBuf,
@@ -42,16 +43,21 @@ impl Host {
 
     /// A call of the control API that goes well.
     pub(crate) fn call(&self, method: &str, path: &str, body: &str) -> io::Result<()> {
-        let mut stream = UnixStream::connect(self.folder.join("state/control.sock"))?;
+        self.means(method, path, body).prepare()?.switch()
+    }
+
+    /// `back` or `forward`.
+    pub(crate) fn step(&self, way: &str) -> Means {
+        self.means("POST", &format!("/v1/{way}"), "")
+    }
+
+    fn means(&self, method: &str, path: &str, body: &str) -> Means {
         let (token, length) = (&self.token, body.len());
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\ncontent-length: {length}\r\n\
              connection: close\r\n\r\n{body}"
         );
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(io::Error::other(answer)) }
+        Means::send(self.folder.join("state/control.sock"), request.into_bytes(), "HTTP/1.1 200")
     }
 }
 

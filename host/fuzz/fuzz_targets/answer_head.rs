@@ -9,9 +9,10 @@ use hyper::{Method, Version};
 use libfuzzer_sys::fuzz_target;
 use switchback::proxy::h1::encoder;
 use switchback::proxy::h1::framing::{Framing, has_no_content, of_answer};
-use switchback::proxy::h1::head::{AnswerHead, BadHead, HeadLimits, Lines, answer};
+use switchback::proxy::h1::head::{BadHead, HeadLimits, Lines, answer};
+use switchback::proxy::message::Response;
 use switchback_fuzz::however_cut;
-use switchback_fuzz::reference::{SLOTS, has_bare_lf, of_map, plain, sorted};
+use switchback_fuzz::reference::{SLOTS, has_bare_lf, of_fields, plain, sorted};
 
 /// Small enough to be met.
 const LIMITS: HeadLimits = HeadLimits { bytes: 1024, fields: 16 };
@@ -31,28 +32,28 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// The first head, and how many bytes it took; `None` where there are too few of them.
-fn read(pieces: &[&[u8]]) -> Result<Option<(AnswerHead, usize)>, BadHead> {
+fn read(pieces: &[&[u8]]) -> Result<Option<(Response<()>, usize)>, BadHead> {
     let (mut lines, mut input, mut length) = (Lines::default(), BytesMut::new(), 0);
     for piece in pieces {
         input.extend_from_slice(piece);
         length += piece.len();
-        if let Some(head) = lines.take(&mut input, LIMITS)? {
-            return Ok(Some((answer(&head, &lines)?, length - input.len())));
+        if let Some(head) = lines.take(&mut input, LIMITS, answer)? {
+            return Ok(Some((head, length - input.len())));
         }
     }
     Ok(None)
 }
 
 /// What its reason is, where that could be another than the usual one.
-fn reason(head: &AnswerHead) -> &[u8] {
+fn reason(head: &Response<()>) -> &[u8] {
     let usual = head.status.canonical_reason().unwrap_or_default();
     head.reason.as_ref().map_or(usual.as_bytes(), Bytes::as_ref)
 }
 
-fn check(head: &AnswerHead) {
+fn check(head: &Response<()>) {
     assert!((100..600).contains(&head.status.as_u16()));
     assert!(ReasonPhrase::try_from(reason(head)).is_ok(), "{head:?}");
-    for value in head.fields.values() {
+    for (_, value) in head.fields.iter() {
         assert!(!value.as_bytes().iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)), "{head:?}");
         assert_eq!(value.as_bytes().trim_ascii(), value.as_bytes(), "{head:?}");
     }
@@ -67,7 +68,7 @@ fn check(head: &AnswerHead) {
 }
 
 /// Another parser, which is asked to forgive nothing, reads the same.
-fn check_elsewhere(head: &AnswerHead, bytes: &[u8]) {
+fn check_elsewhere(head: &Response<()>, bytes: &[u8]) {
     assert!(!has_bare_lf(bytes));
     let mut fields = [EMPTY_HEADER; SLOTS];
     let mut other = httparse::Response::new(&mut fields);
@@ -76,23 +77,21 @@ fn check_elsewhere(head: &AnswerHead, bytes: &[u8]) {
     assert_eq!(other.version, Some(u8::from(head.version == Version::HTTP_11)));
     // It passes over reasons that are not ASCII.
     assert!(!reason(head).is_ascii() || other.reason.map(str::as_bytes) == Some(reason(head)), "{head:?}");
-    assert_eq!(sorted(plain(other.headers)), of_map(&head.fields));
+    assert_eq!(sorted(plain(other.headers)), of_fields(&head.fields));
 }
 
 /// As the client gets it, it says the same.
-fn check_written(head: &AnswerHead) {
-    let Ok(reason) = std::str::from_utf8(reason(head)) else { return };
+fn check_written(head: &Response<()>) {
     let mut output = BytesMut::new();
-    encoder::status_line(&mut output, head.status, reason);
-    encoder::fields(&mut output, &head.fields);
+    encoder::status_line(&mut output, head.status, reason(head));
+    head.fields.write_to(&mut output, &[]);
     output.extend_from_slice(b"\r\n");
     let (mut lines, room) = (Lines::default(), HeadLimits { bytes: 8 * LIMITS.bytes, fields: LIMITS.fields });
-    let written = lines.take(&mut output, room).expect("it has lines").expect("it has all of them");
+    let again = lines.take(&mut output, room, answer).expect("what is written can be read").expect("it is whole");
     assert!(output.is_empty());
-    let again = answer(&written, &lines).expect("what is written can be read");
     assert_eq!((again.status, &again.reason, &again.fields), (head.status, &head.reason, &head.fields));
     if head.version == Version::HTTP_11 {
-        let framing = |head: &AnswerHead| of_answer(&Method::GET, head.status, head.version, &head.fields);
+        let framing = |head: &Response<()>| of_answer(&Method::GET, head.status, head.version, &head.fields);
         assert_eq!(framing(&again), framing(head));
     }
 }

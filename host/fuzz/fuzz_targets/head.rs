@@ -3,29 +3,29 @@
 #![no_main]
 
 use hyper::Method;
-use hyper::http::request::Parts;
 use libfuzzer_sys::fuzz_target;
 use switchback::proxy::head::{Head, is_authority};
+use switchback::proxy::message::RequestHead;
 
 fuzz_target!(|text: &[u8]| {
-    let Some(parts) = switchback_fuzz::head(text) else { return };
-    let Some(once) = normal(parts) else { return };
+    let Some(request) = switchback_fuzz::head(text) else { return };
+    let Some(once) = normal(request) else { return };
     // RFC 9112, 3.2.4: of the server as a whole.
-    let is_of_server = once.method == Method::OPTIONS && once.uri.path() == "*";
-    assert!(once.uri.path().starts_with('/') || is_of_server);
-    assert_eq!((once.uri.scheme(), once.uri.authority()), (None, None));
-    assert_eq!(once.headers.get_all("host").iter().count(), 1);
+    let is_of_server = once.method == Method::OPTIONS && once.target.path() == "*";
+    assert!(once.target.path().starts_with('/') || is_of_server);
+    assert_eq!((once.target.scheme(), once.target.authority()), (None, None));
+    assert_eq!(once.fields.named("host").count(), 1);
     for of_the_connection in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
-        assert!(!once.headers.contains_key(of_the_connection), "{of_the_connection}");
+        assert!(once.fields.named(of_the_connection).next().is_none(), "{of_the_connection}");
     }
     let twice = normal(once.clone()).expect("what is in normal form is accepted");
-    assert_eq!((&twice.method, &twice.uri, twice.version), (&once.method, &once.uri, once.version));
-    assert_eq!(twice.headers, once.headers);
+    assert_eq!((&twice.method, &twice.target, twice.version), (&once.method, &once.target, once.version));
+    assert_eq!(twice.fields, once.fields);
 });
 
 /// The head as the member gets it, on which the policy agrees.
-fn normal(parts: Parts) -> Option<Parts> {
-    let head = Head::new(parts, &switchback_fuzz::client(false)).ok()?;
+fn normal(request: RequestHead) -> Option<RequestHead> {
+    let head = Head::new(request, &switchback_fuzz::client(false)).ok()?;
     let (method, authority) = (head.method().to_owned(), head.authority().to_owned());
     let (path, query) = (head.path().to_owned(), head.query().map(ToOwned::to_owned));
     // Lookups read what is there, and never fail.
@@ -33,9 +33,9 @@ fn normal(parts: Parts) -> Option<Parts> {
         assert!(head.header(name).is_some());
         let _ = (head.cookie(name), head.query_parameter(name));
     }
-    let parts = head.into_parts();
+    let request = head.into_request();
     assert!(is_authority(authority.as_bytes()) && !authority.bytes().any(|byte| byte.is_ascii_uppercase()));
-    assert_eq!(parts.headers["host"], authority);
-    assert_eq!((parts.method.as_str(), parts.uri.path(), parts.uri.query()), (&*method, &*path, query.as_deref()));
-    Some(parts)
+    assert_eq!(request.fields.named("host").next().expect("it has one").as_bytes(), authority.as_bytes());
+    assert_eq!((request.method.as_str(), request.target.path(), request.target.query()), (&*method, &*path, query.as_deref()));
+    Some(request)
 }

@@ -6,10 +6,11 @@ use bytes::BytesMut;
 use httparse::{EMPTY_HEADER, Status};
 use hyper::{Method, Uri, Version};
 use libfuzzer_sys::fuzz_target;
-use switchback::proxy::h1::head::{BadHead, HeadLimits, Lines, RequestHead, request};
+use switchback::proxy::h1::head::{BadHead, HeadLimits, Lines, request};
 use switchback::proxy::h1::{encoder, framing};
+use switchback::proxy::message::RequestHead;
 use switchback_fuzz::however_cut;
-use switchback_fuzz::reference::{SLOTS, has_bare_lf, of_map, plain, sorted};
+use switchback_fuzz::reference::{SLOTS, has_bare_lf, of_fields, plain, sorted};
 
 /// Small enough to be met.
 const LIMITS: HeadLimits = HeadLimits { bytes: 1024, fields: 16 };
@@ -35,9 +36,9 @@ fn read(pieces: &[&[u8]]) -> Result<Option<(RequestHead, usize)>, BadHead> {
         input.extend_from_slice(piece);
         length += piece.len();
         if lines.skip_empty(&mut input, &mut skipped)?
-            && let Some(head) = lines.take(&mut input, LIMITS)?
+            && let Some(head) = lines.take(&mut input, LIMITS, request)?
         {
-            return Ok(Some((request(&head, &lines)?, length - input.len())));
+            return Ok(Some((head, length - input.len())));
         }
     }
     Ok(None)
@@ -50,7 +51,7 @@ fn read_whole(bytes: &[u8]) -> Result<Option<(RequestHead, usize)>, BadHead> {
 fn check(head: &RequestHead) {
     assert!(!head.target.to_string().bytes().any(|byte| byte <= b' ' || byte >= 0x7f), "{head:?}");
     assert!(head.method != "PRI");
-    for value in head.fields.values() {
+    for (_, value) in head.fields.iter() {
         assert!(!value.as_bytes().iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)), "{head:?}");
         assert_eq!(value.as_bytes().trim_ascii(), value.as_bytes(), "{head:?}");
     }
@@ -75,19 +76,18 @@ fn check_elsewhere(head: &RequestHead, bytes: &[u8]) {
     let target = other.path.expect("it was read whole");
     let is_of_server = head.method == Method::OPTIONS && head.target == "*";
     assert!(is_of_server || target.parse::<Uri>().expect("it is one") == head.target, "{target:?}");
-    assert_eq!(sorted(plain(other.headers)), of_map(&head.fields));
+    assert_eq!(sorted(plain(other.headers)), of_fields(&head.fields));
 }
 
 /// As the member gets it, it says the same.
 fn check_written(head: &RequestHead) {
     let mut output = BytesMut::new();
     encoder::request_line(&mut output, &head.method, &head.target.to_string());
-    encoder::fields(&mut output, &head.fields);
+    head.fields.write_to(&mut output, &[]);
     output.extend_from_slice(b"\r\n");
     let (mut lines, room) = (Lines::default(), HeadLimits { bytes: 8 * LIMITS.bytes, fields: LIMITS.fields });
-    let written = lines.take(&mut output, room).expect("it has lines").expect("it has all of them");
+    let again = lines.take(&mut output, room, request).expect("what is written can be read").expect("it is whole");
     assert!(output.is_empty());
-    let again = request(&written, &lines).expect("what is written can be read");
     assert_eq!((&again.method, again.target.to_string()), (&head.method, head.target.to_string()));
     assert_eq!(again.fields, head.fields);
     if head.version == Version::HTTP_11 {

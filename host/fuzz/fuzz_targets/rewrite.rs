@@ -10,8 +10,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use httparse::{EMPTY_HEADER, Status};
 use hyper::header::{HeaderMap, HeaderName, UPGRADE};
-use hyper::http::request::Parts;
-use hyper::{Request, Version};
+use hyper::Version;
 use libfuzzer_sys::fuzz_target;
 use switchback::proxy::alarm::Alarm;
 use switchback::proxy::exchange::{Client, ExchangeId};
@@ -24,6 +23,7 @@ use switchback::proxy::h1::{decoder, encoder};
 use switchback::proxy::head::{Head, is_authority};
 use switchback::proxy::header_rules::HeaderRules;
 use switchback::proxy::headers::to_member;
+use switchback::proxy::message::RequestHead;
 use switchback::proxy::request_body::RequestBody;
 use switchback_fuzz::reference::{self, Fields, NoBody, SLOTS, plain, sorted};
 use switchback_fuzz::{client, connection, run};
@@ -82,19 +82,17 @@ async fn pass(bytes: &[u8], client: &Client) -> Option<Vec<u8>> {
     let head = conn.next_head(&Alarm::after(FOREVER), FOREVER).await.ok()?;
     let framing = of_request(head.version, &head.fields).ok()?;
     conn.begin(framing, encoder::is_modern(head.version), false);
-    let is_empty = framing == Framing::Length(0) && !head.fields.contains_key(UPGRADE);
+    let is_empty = framing == Framing::Length(0) && !head.fields.contains(UPGRADE);
     let body = if is_empty { RequestBody::Empty } else { RequestBody::H1(conn) };
 
-    let mut parts = Request::new(()).into_parts().0;
-    (parts.method, parts.uri, parts.version, parts.headers) = (head.method, head.target, head.version, head.fields);
-    let mut head = Head::new(parts, client).ok()?;
+    let mut head = Head::new(head, client).ok()?;
     to_member(&mut head, client, &ExchangeId::Own(1, 2), &HeaderRules::default(), None);
-    Some(sent(&head.into_parts(), body).await)
+    Some(sent(&head.into_request(), body).await)
 }
 
-async fn sent(parts: &Parts, body: RequestBody) -> Vec<u8> {
+async fn sent(head: &RequestHead, body: RequestBody) -> Vec<u8> {
     let (stream, mut other) = connection();
-    let mut exchange = Exchange::begin(Wire::new(stream, BytesMut::new()), parts, body);
+    let mut exchange = Exchange::begin(Wire::new(stream, BytesMut::new()), head, body);
     let mut sent = Vec::new();
     let send = poll_fn(|cx| {
         exchange.drive(cx);

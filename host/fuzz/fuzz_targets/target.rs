@@ -2,18 +2,22 @@
 
 #![no_main]
 
-use hyper::{Request, Uri};
+use hyper::header::HOST;
+use hyper::{Method, Uri, Version};
 use libfuzzer_sys::fuzz_target;
+use switchback::proxy::fields::Fields;
 use switchback::proxy::head::Head;
+use switchback::proxy::message::RequestHead;
 
 fuzz_target!(|target: &str| {
     let Ok(uri) = Uri::try_from(target) else { return };
-    let request = Request::builder().uri(uri).header("host", "shop.example").body(()).expect("each part is good");
-    let Ok(head) = Head::new(request.into_parts().0, &switchback_fuzz::client(false)) else { return };
+    let mut fields = Fields::default();
+    fields.insert(HOST, "shop.example");
+    let request = RequestHead { method: Method::GET, target: uri, version: Version::HTTP_11, fields, protocol: None };
+    let Ok(head) = Head::new(request, &switchback_fuzz::client(false)) else { return };
     let (authority, expected) = read(target);
     assert_eq!(head.authority(), authority.to_ascii_lowercase());
-    let parts = head.into_parts();
-    let sent = parts.uri.to_string();
+    let sent = head.into_request().target.to_string();
     assert_eq!(sent, expected);
     assert!(!sent.bytes().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()), "{sent:?}");
 });

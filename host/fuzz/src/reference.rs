@@ -129,5 +129,10 @@ pub fn sorted(mut fields: Fields) -> Fields {
 
 /// As [`sorted`], of what the proxy has read.
 pub fn of_map(fields: &hyper::HeaderMap) -> Fields {
-    sorted(fields.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect())
+    of_fields(&fields.into())
+}
+
+/// The same, as our own type has them.
+pub fn of_fields(fields: &switchback::proxy::fields::Fields) -> Fields {
+    sorted(fields.iter().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect())
 }

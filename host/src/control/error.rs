@@ -101,9 +101,9 @@ impl ApiError {
             }
             Self::Refused(Refusal::CanaryUnderWay(..)) => (StatusCode::CONFLICT, "canary"),
             Self::Refused(Refusal::Sick { .. }) => (StatusCode::CONFLICT, "sick"),
-            Self::Refused(Refusal::Policy { .. } | Refusal::Change(_) | Refusal::Listen(_)) => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "refused")
-            }
+            Self::Refused(
+                Refusal::Policy { .. } | Refusal::Change(_) | Refusal::Listen(_) | Refusal::NoRoom { .. },
+            ) => (StatusCode::UNPROCESSABLE_ENTITY, "refused"),
             Self::Refused(Refusal::Journal(_)) | Self::Journal(_) => (StatusCode::INSUFFICIENT_STORAGE, "journal"),
             Self::Store(_) => (StatusCode::INSUFFICIENT_STORAGE, "store"),
         }

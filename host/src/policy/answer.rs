@@ -25,9 +25,9 @@ const AFFINITY_BYTES_MAX: usize = 1024;
 #[derive(Debug)]
 pub enum Answer {
     /// The request goes to a pool.
-    Route(Route),
+    Route(Box<Route>),
     /// The policy answers itself.
-    Respond(Respond),
+    Respond(Box<Respond>),
 }
 
 /// Which pool, and how.
@@ -119,7 +119,7 @@ pub(super) fn route(wire: WireRoute, timeouts: Option<WireTimeouts>, pools: usiz
     let mut budget = Budget::new(
         wire.set_request_headers.len() + wire.remove_request_headers.len() + wire.add_response_headers.len(),
     )?;
-    Ok(Answer::Route(Route {
+    Ok(Answer::Route(Box::new(Route {
         pool: wire.pool,
         affinity: wire.affinity,
         set: budget.fields(wire.set_request_headers)?,
@@ -127,7 +127,7 @@ pub(super) fn route(wire: WireRoute, timeouts: Option<WireTimeouts>, pools: usiz
         add: budget.fields(wire.add_response_headers)?,
         timeouts: timeouts.map(self::timeouts).transpose()?.unwrap_or_default(),
         reason: wire.reason.map(reason),
-    }))
+    })))
 }
 
 fn timeouts(wire: WireTimeouts) -> Result<RouteTimeouts, Nonsense> {
@@ -154,7 +154,8 @@ pub(super) fn response(wire: WireResponse) -> Result<Answer, Fault> {
     for (name, value) in Budget::new(wire.headers.len())?.fields(wire.headers)? {
         headers.append(name, value);
     }
-    Ok(Answer::Respond(Respond { status, headers, body: wire.body.into(), reason: wire.reason.map(reason) }))
+    let respond = Respond { status, headers, body: wire.body.into(), reason: wire.reason.map(reason) };
+    Ok(Answer::Respond(respond.into()))
 }
 
 fn reason(text: String) -> String {

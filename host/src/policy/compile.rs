@@ -1,8 +1,9 @@
 //! Compiling away from the host: a child process of our own binary, with limits, whose only way back is its output.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,7 +39,7 @@ pub struct Compiled {
     /// SHA-256 of the bytes it was compiled from.
     pub digest: Digest,
     /// The code.
-    pub artifact: Artifact,
+    pub artifact: Arc<Artifact>,
 }
 
 /// Why there is no native code.
@@ -75,12 +76,16 @@ pub struct Compiler {
     program: PathBuf,
     store: Store,
     children: Arc<Semaphore>,
+    loaded: Arc<Mutex<Loaded>>,
 }
+
+/// What is loaded, as long as some policy has it: releases differ more often in what a policy is told than in its code.
+type Loaded = HashMap<Digest, Weak<Artifact>>;
 
 impl Compiler {
     /// A compiler that starts `program` (our own binary) and keeps what it gets in `store`.
     pub fn new(engine: Engine, program: PathBuf, store: Store) -> Self {
-        Self { engine, program, store, children: Arc::new(Semaphore::new(1)) }
+        Self { engine, program, store, children: Arc::new(Semaphore::new(1)), loaded: Arc::default() }
     }
 
     /// Compiles, or takes from the cache what was compiled before.
@@ -102,17 +107,38 @@ impl Compiler {
         Ok(Compiled { name, digest, artifact })
     }
 
-    fn cached(&self, digest: Digest) -> Option<Artifact> {
+    fn cached(&self, digest: Digest) -> Option<Arc<Artifact>> {
+        if let Some(artifact) = self.loaded().get(&digest).and_then(Weak::upgrade) {
+            return Some(artifact);
+        }
         let code = self.store.cached_code(digest, &self.engine.fingerprint())?;
         // A cache is only a cache: what cannot be loaded is made again.
         let loaded = Artifact::load(&self.engine, &code);
-        loaded.inspect_err(|error| tracing::warn!(%digest, %error, "compiled code in the cache is of no use")).ok()
+        let loaded =
+            loaded.inspect_err(|error| tracing::warn!(%digest, %error, "compiled code in the cache is of no use"));
+        Some(self.share(digest, loaded.ok()?))
     }
 
-    fn take_in(&self, digest: Digest, code: &[u8]) -> Result<Artifact, CompileError> {
+    fn take_in(&self, digest: Digest, code: &[u8]) -> Result<Arc<Artifact>, CompileError> {
         let artifact = Artifact::load(&self.engine, code)?;
         self.store.cache_code(digest, &self.engine.fingerprint(), code);
-        Ok(artifact)
+        Ok(self.share(digest, artifact))
+    }
+
+    /// Two may have loaded it at a time: the first is shared.
+    fn share(&self, digest: Digest, artifact: Artifact) -> Arc<Artifact> {
+        let mut loaded = self.loaded();
+        loaded.retain(|_, artifact| artifact.strong_count() > 0);
+        let known = loaded.get(&digest).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let artifact = Arc::new(artifact);
+            loaded.insert(digest, Arc::downgrade(&artifact));
+            artifact
+        })
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, Loaded> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask_child(&self, bytes: Bytes) -> Result<Vec<u8>, CompileError> {

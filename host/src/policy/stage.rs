@@ -51,7 +51,7 @@ pub fn stage(compiled: &Compiled, config: &str, pools: &[String], limits: &Limit
     for (number, head) in probes().into_iter().enumerate() {
         let probe = format!("{} {}", head.method(), head.path());
         let inputs = Inputs { now_nanos: crate::time::wall_nanos(), seed: number as u64, ..Inputs::default() };
-        let (_, answer) = instance.decide(head, inputs);
+        let (_, answer) = instance.decide(Box::new(head), inputs);
         answer.map_err(|fault| StageError::Probe { probe, fault })?;
     }
     let build = Build {

@@ -11,6 +11,7 @@ pub mod instance;
 mod contract;
 mod limits;
 mod log;
+mod ticker;
 mod wasi;
 
 pub use artifact::Artifact;

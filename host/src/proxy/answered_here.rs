@@ -1,14 +1,15 @@
 //! Requests that end here: those that ask the proxy itself, and those to a vip that sends clients elsewhere.
 
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, MAX_FORWARDS};
-use hyper::{Method, Response, StatusCode};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, MAX_FORWARDS};
+use hyper::{Method, StatusCode};
 
 use super::error::Malformed;
 use super::head::Head;
+use super::message::Response;
 use super::response::Body;
 
 /// What is said of the server as a whole: any method is passed on but CONNECT.
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE");
+const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE";
 
 /// Fields that a trace must not show (RFC 9110, 9.3.8): whoever can have one made could read them.
 const SECRETS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
@@ -44,7 +45,7 @@ pub fn ends_here(head: &mut Head) -> Result<Option<Response<Body>>, Malformed> {
 
 fn options() -> Response<Body> {
     let mut response = Response::new(Body::full(""));
-    response.headers_mut().insert(ALLOW, METHODS);
+    response.fields.insert(ALLOW, METHODS);
     response
 }
 
@@ -59,7 +60,7 @@ fn trace(head: &Head) -> Response<Body> {
     }
     text.extend_from_slice(b"\r\n");
     let mut response = Response::new(Body::full(text));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("message/http"));
+    response.fields.insert(CONTENT_TYPE, "message/http");
     response
 }
 
@@ -68,11 +69,11 @@ pub fn redirect_to_https(head: &Head, port: u16) -> Response<Body> {
     let host = head.host();
     let port = if port == 443 { String::new() } else { format!(":{port}") };
     let mut response = Response::new(Body::full(""));
-    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    response.status = StatusCode::PERMANENT_REDIRECT;
     if let Ok(location) = HeaderValue::try_from(format!("https://{host}{port}{}", head.target())) {
-        response.headers_mut().insert(LOCATION, location);
+        response.fields.insert(LOCATION, location);
     }
-    response.headers_mut().insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-store"));
+    response.fields.insert(CACHE_CONTROL, "no-store");
     response
 }
 
@@ -86,7 +87,7 @@ mod tests {
         max_forwards: &'static [u8],
     ) -> Result<Option<u16>, Malformed> {
         let mut head = Head::probe(method, target, &[("max-forwards", max_forwards)]);
-        ends_here(&mut head).map(|response| response.map(|response| response.status().as_u16()))
+        ends_here(&mut head).map(|response| response.map(|response| response.status.as_u16()))
     }
 
     #[test]
@@ -109,13 +110,16 @@ mod tests {
     #[test]
     fn a_trace_shows_no_secrets() {
         let head = Head::probe("TRACE", "/a?b", &[("cookie", b"c"), ("x-a", b"1"), ("authorization", b"d")]);
-        let Body::Full(Some(text)) = trace(&head).into_body() else { panic!("expected content") };
+        let Body::Full(Some(text)) = trace(&head).body else { panic!("expected content") };
         assert_eq!(&text[..], b"TRACE /a?b HTTP/1.1\r\nx-a: 1\r\nhost: probe.invalid\r\n\r\n");
     }
 
     #[test]
     fn the_redirect_keeps_host_path_and_query() {
-        let location = |port| redirect_to_https(&Head::probe("GET", "/a?b=c", &[]), port).headers()[LOCATION].clone();
+        let location = |port| {
+            let response = redirect_to_https(&Head::probe("GET", "/a?b=c", &[]), port);
+            response.fields.get(LOCATION).unwrap().to_value()
+        };
         assert_eq!(location(443), "https://probe.invalid/a?b=c");
         assert_eq!(location(8443), "https://probe.invalid:8443/a?b=c");
     }

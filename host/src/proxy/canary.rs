@@ -6,14 +6,15 @@
 
 use std::sync::Arc;
 
-use hyper::Response;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::HeaderValue;
 use ipnet::IpNet;
 use tokio::time::Instant;
 
 use super::error::Error;
 use super::exchange::Client;
+use super::fields::name::X_SWITCHBACK_RELEASE;
 use super::head::Head;
+use super::message::Response;
 use super::response::Body;
 use super::session::Held;
 use super::vip::Vip;
@@ -21,9 +22,6 @@ use super::worker::Worker;
 use crate::release::Release;
 use crate::serving::{Beside, Serving};
 use crate::spec::listener::is_in;
-
-/// Names the release that is to decide, and in the answer the one that did.
-pub const X_SWITCHBACK_RELEASE: HeaderName = HeaderName::from_static("x-switchback-release");
 
 /// The release that decides beside or instead of the current one, or the current one.
 pub fn decider<'a>(
@@ -77,8 +75,8 @@ fn bound<'a>(
 
 /// What the requests of a vip have to wait for.
 pub fn held<'a>(beside: &'a Beside, vip: &Vip) -> Option<&'a Arc<Held>> {
-    let held = beside.held.iter().find(|held| held.vip == vip.name)?;
-    (!held.waits_for(vip.session.as_ref()) && !held.is_over()).then_some(held)
+    let counts = |held: &&Arc<Held>| held.vip == vip.name && !held.waits_for(vip.session.as_ref()) && !held.is_over();
+    beside.held.iter().find(counts)
 }
 
 /// The field that has a client's session end with the release that decided, where the vip wants that and it is not so yet.
@@ -91,7 +89,8 @@ pub fn binding(worker: &Worker, vip: &Vip, release: u64, head: &Head) -> Option<
 
 /// The release that a request asks for, where its client may. The field goes no further, whoever wrote it.
 pub fn asked(worker: &Worker, head: &mut Head) -> Option<HeaderValue> {
-    let asked = head.fields_mut().remove(X_SWITCHBACK_RELEASE)?;
+    let asked = head.fields().get(X_SWITCHBACK_RELEASE)?.to_value();
+    head.fields_mut().remove(X_SWITCHBACK_RELEASE);
     may_force(&worker.ground.release_header_from, head).then_some(asked)
 }
 
@@ -108,7 +107,7 @@ pub fn named(worker: &Worker, serving: &Serving, asked: &HeaderValue) -> Result<
 /// Says in an answer which release decided.
 pub fn say_release(response: &mut Response<Body>, release: u64) {
     let value = HeaderValue::try_from(format!("r{release}")).expect("a letter and a number are a field value");
-    response.headers_mut().insert(X_SWITCHBACK_RELEASE, value);
+    response.fields.insert(X_SWITCHBACK_RELEASE, value);
 }
 
 /// Whether a client is one of those that may choose: by its address, as the listener believes it. Behind a proxy that is

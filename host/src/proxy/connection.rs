@@ -25,6 +25,7 @@ use super::tls::identity::Identity;
 use super::worker::Worker;
 use super::{h1, h2};
 use crate::telemetry::Limit;
+use crate::time::clock::Clocked;
 
 /// How long a connection that was just accepted may take to begin when its listener leaves: a handshake's round trips.
 /// Browsers open connections that they do not need yet, and the host would wait for those for as long as a head may take.
@@ -52,7 +53,8 @@ pub async fn serve(
             Box::pin(h2::server::serve(worker, Rc::new(client), stream, read_ahead, leaving)).await;
         }
         Ok(Ok(Opened { client, stream, read_ahead, speaks: Speaks::Http1 })) => {
-            h1::server::serve(worker, Rc::new(client), Wire::new(stream, read_ahead), leaving).await;
+            let wire = Wire::new(stream, read_ahead);
+            Clocked(Box::pin(h1::server::serve(worker, Rc::new(client), wire, leaving))).await;
         }
         Ok(Err(error)) => tracing::debug!(?peer, listener = &*listener.name, %error, "a connection did not begin"),
         Err(_) => {

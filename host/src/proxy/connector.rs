@@ -9,9 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::Response;
 use hyper::body::Frame;
-use hyper::http::request::Parts;
+use rustc_hash::FxBuildHasher;
 use rustix::io::Errno;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -24,11 +23,13 @@ use super::h1::wire::Wire;
 use super::h2;
 use super::h2::member::Multiplexed;
 use super::member::{Connected, Member};
+use super::message::{RequestHead, Response};
 use super::pool::Pool;
 use super::request_body::RequestBody;
 use super::stream::Stream;
 use crate::address::Address;
 use crate::spec::pool::{KeepAliveSpec, Protocol};
+use crate::time::clock;
 
 /// More idle connections than that are not counted before one is kept.
 const MANY_IDLE: usize = 1024;
@@ -44,12 +45,12 @@ pub struct Connector {
     /// The worker, and how many there are: each has its part of the connections to a member.
     worker: (usize, usize),
     descriptors: Arc<Descriptors>,
-    idle: RefCell<HashMap<ConnectionKey, Vec<Idle>>>,
-    multiplexed: RefCell<HashMap<ConnectionKey, Vec<Shared>>>,
+    idle: RefCell<HashMap<ConnectionKey, Vec<Idle>, FxBuildHasher>>,
+    multiplexed: RefCell<HashMap<ConnectionKey, Vec<Shared>, FxBuildHasher>>,
     /// Held by whoever opens a connection that others can use as well.
-    opening: RefCell<HashMap<ConnectionKey, Rc<Mutex<()>>>>,
+    opening: RefCell<HashMap<ConnectionKey, Rc<Mutex<()>>, FxBuildHasher>>,
     /// Held by every connection, by the member it leads to.
-    tokens: RefCell<HashMap<Address, Rc<()>>>,
+    tokens: RefCell<HashMap<Address, Rc<()>, FxBuildHasher>>,
 }
 
 /// A connection that many exchanges share.
@@ -95,14 +96,14 @@ pub struct ConnectionKey {
 }
 
 struct Idle {
-    wire: Wire,
+    wire: Box<Wire>,
     until: Instant,
 }
 
 /// A connection to a member that takes a request now.
 pub enum MemberConnection {
     /// HTTP/1.1: one at a time.
-    H1(Wire),
+    H1(Box<Wire>),
     /// HTTP/2: many at once.
     H2(Multiplexed),
 }
@@ -112,10 +113,10 @@ impl MemberConnection {
     ///
     /// # Errors
     /// What is left of it, where the connection takes no more.
-    pub fn begin(self, parts: &Parts, body: RequestBody) -> Result<MemberExchange, (MemberFault, RequestBody)> {
+    pub fn begin(self, head: &RequestHead, body: RequestBody) -> Result<MemberExchange, (MemberFault, RequestBody)> {
         match self {
-            Self::H1(wire) => Ok(MemberExchange::H1(Box::new(h1::member::Exchange::begin(wire, parts, body)))),
-            Self::H2(mut shared) => shared.send(parts, body).map(|exchange| MemberExchange::H2(Box::new(exchange))),
+            Self::H1(wire) => Ok(MemberExchange::H1(Box::new(h1::member::Exchange::begin(wire, head, body)))),
+            Self::H2(mut shared) => shared.send(head, body).map(|exchange| MemberExchange::H2(Box::new(exchange))),
         }
     }
 }
@@ -234,7 +235,7 @@ impl Connector {
                 // From here on it counts: others look while this one is made.
                 let held = self.hold(way.member);
                 let stream = self.connect(way, way.timeout).await?;
-                Ok(MemberConnection::H1(Wire::to_member(stream, held)))
+                Ok(MemberConnection::H1(Box::new(Wire::to_member(stream, held))))
             }
             Protocol::Http2 if way.key.is_private => {
                 let held = self.hold(way.member);
@@ -281,13 +282,13 @@ impl Connector {
     }
 
     /// An idle connection that is silent.
-    fn idle(&self, key: &ConnectionKey) -> Option<Wire> {
+    fn idle(&self, key: &ConnectionKey) -> Option<Box<Wire>> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(key)?;
         // The last one given back is the least likely to be closed by now.
         while let Some(Idle { mut wire, until }) = connections.pop() {
             // What came unasked would be taken for the next answer.
-            if Instant::now() <= until && wire.is_silent() {
+            if clock::now() <= until && wire.is_silent() {
                 return Some(wire);
             }
         }
@@ -385,8 +386,8 @@ impl Connector {
         Ok(())
     }
 
-    fn keep(&self, key: &ConnectionKey, keep: &KeepAliveSpec, mut wire: Wire) {
-        let now = Instant::now();
+    fn keep(&self, key: &ConnectionKey, keep: &KeepAliveSpec, mut wire: Box<Wire>) {
+        let now = clock::now();
         let ages = keep.age_max.zip(wire.opened()).map(|(age, opened)| opened + age);
         if ages.is_some_and(|ages| ages <= now) {
             return;

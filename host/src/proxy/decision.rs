@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::head::Head;
 use super::instances::Asked;
 use super::pool::Pool;
@@ -15,6 +13,7 @@ use crate::policy::Fault;
 use crate::policy::answer::{Answer, Respond, Route};
 use crate::release::Release;
 use crate::switch::fail_back::{FALLS_WAITING_MAX, Fall};
+use crate::time::clock;
 
 /// Falls that wait to be read and have all with them that is needed to see why.
 const SCENES_MAX: usize = 64;
@@ -24,13 +23,19 @@ pub enum Decision {
     /// It goes to a pool; the route says what the policy wanted beside.
     Pool(Arc<Pool>, Option<Box<Route>>),
     /// The policy answers.
-    Respond(Respond),
+    Respond(Box<Respond>),
     /// Nobody could decide.
     Undecided,
 }
 
 /// Decides one request. The head comes back, whatever happens.
-pub fn decide(worker: &Worker, record: &Record<'_>, release: &Release, vip: &Vip, head: Head) -> (Head, Decision) {
+pub fn decide(
+    worker: &Worker,
+    record: &Record<'_>,
+    release: &Release,
+    vip: &Vip,
+    head: Box<Head>,
+) -> (Box<Head>, Decision) {
     let counts = vip.counts.of(worker.id);
     counts.requests.add();
     let head = match &vip.decider {
@@ -58,7 +63,7 @@ pub fn decide(worker: &Worker, record: &Record<'_>, release: &Release, vip: &Vip
     last_rungs(worker, vip, head)
 }
 
-fn last_rungs(worker: &Worker, vip: &Vip, head: Head) -> (Head, Decision) {
+fn last_rungs(worker: &Worker, vip: &Vip, head: Box<Head>) -> (Box<Head>, Decision) {
     let counts = vip.counts.of(worker.id);
     match &vip.fallback {
         Some(pool) => {
@@ -77,22 +82,22 @@ fn ask(
     worker: &Worker,
     record: &Record<'_>,
     rung: &Rung,
-    head: Head,
+    head: Box<Head>,
     moment: Moment,
     report: impl FnOnce(Fault, Scene<'_>),
-) -> (Head, Option<Decision>) {
-    let began = Instant::now();
+) -> (Box<Head>, Option<Decision>) {
+    let began = clock::again();
     let (head, asked) = worker.ask(rung, head, moment);
     // One that was not asked took no time, and tells nothing of those that were.
     if !matches!(asked, Asked::Failed(Fault::Resting | Fault::NoRoom, _)) {
-        let took = began.elapsed();
+        let took = clock::again() - began;
         rung.counts.decided(worker.id, took);
         record.decided(&rung.policy.build.name, began, took);
     }
     let decision = match asked {
         // An earlier release's policy may choose a pool that this release has no more.
         Asked::Answer(Answer::Route(route)) => {
-            rung.pools.at(route.pool).map(|pool| Decision::Pool(pool.clone(), Some(Box::new(route))))
+            rung.pools.at(route.pool).map(|pool| Decision::Pool(pool.clone(), Some(route)))
         }
         Asked::Answer(Answer::Respond(respond)) => Some(Decision::Respond(respond)),
         Asked::Failed(fault, words) => {
@@ -107,7 +112,10 @@ impl Worker {
     /// Tells the switch that a policy failed. Never waits: when it has more falls to read than it can, it knows enough.
     fn report(&self, release: &Release, vip: &Vip, rung: &Rung, fault: Fault, scene: Scene<'_>) {
         if matches!(fault, Fault::NoRoom) {
-            return tracing::error!(policy = &*rung.policy.build.name, "{fault}");
+            if let Some(left_out) = self.log.spend() {
+                tracing::error!(policy = &*rung.policy.build.name, left_out, "{fault}");
+            }
+            return;
         }
         vip.outcomes.fell(self.id);
         // One that was not asked has seen nothing; and of a flood of falls, the first tell enough.

@@ -2,8 +2,8 @@
 //!
 //! The client gets a short sentence and the exchange's id; the log gets the rest.
 
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use hyper::{Response, StatusCode};
+use super::fields::name::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, X_REQUEST_ID};
+use hyper::StatusCode;
 
 use super::exchange::ExchangeId;
 use super::grpc;
@@ -11,7 +11,7 @@ use super::h1::decoder::BadBody;
 use super::h1::framing::BadFraming;
 use super::h1::head::BadHead;
 use super::h1::member::MemberFault;
-use super::headers::X_REQUEST_ID;
+use super::message::Response;
 use super::request_body::ClientFault;
 use super::response::Body;
 use super::worker::Worker;
@@ -221,18 +221,18 @@ impl Error {
         } else {
             let text = format!("{} {}: {}\nrequest {id}\n", status.as_u16(), reason(status), self.public());
             let mut response = Response::new(Body::full(text));
-            *response.status_mut() = status;
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            response.status = status;
+            response.fields.insert(CONTENT_TYPE, "text/plain; charset=utf-8");
             response
         };
-        let headers = response.headers_mut();
-        headers.insert(X_REQUEST_ID, id.to_value());
+        let fields = &mut response.fields;
+        fields.insert_with(X_REQUEST_ID, |out| id.write(out));
         if matches!(self, Self::Overload(_) | Self::VipOverload(..) | Self::QueueFull(..) | Self::QueueTimeout(_)) {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            fields.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
         // After a head or content we could not make sense of, the next bytes may be anything (RFC 9112, 9.6).
         if matches!(self, Self::Malformed(_) | Self::Client(_)) {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            fields.insert(CONNECTION, "close");
         }
         response
     }

@@ -5,11 +5,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper::StatusCode;
-use hyper::header::{HeaderMap, HeaderValue};
-use tokio::time::Instant;
-
 use super::error::Error;
+use super::fields::Fields;
 use super::forwarded::{Peer, Scheme};
 use super::listener::Listener;
 use super::session::Session;
@@ -23,6 +20,9 @@ use crate::release::{Flights, Ground};
 use crate::spec::ListenerSpec;
 use crate::spec::vip::VipLimits;
 use crate::telemetry::VipCounts;
+use crate::time::clock;
+use hyper::StatusCode;
+use hyper::header::HeaderValue;
 
 /// The other end of a connection, known before its first request.
 #[derive(Clone)]
@@ -74,7 +74,7 @@ impl fmt::Display for Client {
 /// The client's end of one exchange, for what comes before the answer.
 pub trait Asker {
     /// Passes on an interim answer (RFC 9110, 15.2), where the client can read it.
-    fn interim(&self, status: StatusCode, fields: &HeaderMap);
+    fn interim(&self, status: StatusCode, fields: &Fields);
     /// What the vip allows its clients, once the vip is known.
     fn limit(&self, limits: &VipLimits);
 }
@@ -89,18 +89,18 @@ pub enum ExchangeId {
 }
 
 impl ExchangeId {
-    /// The id as a header value.
-    pub fn to_value(&self) -> HeaderValue {
-        let (first, second) = match self {
-            Self::Own(first, second) => (first, second),
-            Self::Given(value) => return value.clone(),
-        };
-        let mut text = [0; 32];
-        for (at, digit) in text.iter_mut().enumerate() {
-            let half = if at < 16 { first } else { second };
-            *digit = b"0123456789abcdef"[(half >> (60 - (at % 16) * 4)) as usize & 15];
+    /// Writes it behind `out`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Own(first, second) => {
+                let digit = |half: &u64, at| b"0123456789abcdef"[(half >> (60 - at * 4)) as usize & 15];
+                for half in [first, second] {
+                    let digits: [u8; 16] = std::array::from_fn(|at| digit(half, at));
+                    out.extend_from_slice(&digits);
+                }
+            }
+            Self::Given(value) => out.extend_from_slice(value.as_bytes()),
         }
-        HeaderValue::from_bytes(&text).expect("hex digits are a field value")
     }
 }
 
@@ -158,7 +158,7 @@ impl Flight {
             ground.counts.end_request(worker);
             return Err(Error::Overload(ground.requests_max));
         }
-        flights.begin(worker, Instant::now());
+        flights.begin(worker, clock::now());
         let mut flight = Self { flights: flights.clone(), of_vip: None, of_session: None, ground, worker };
         if let Some(max) = vip.limits.requests_max {
             let counts = vip.counts.clone();
@@ -203,7 +203,9 @@ mod tests {
     #[test]
     fn an_id_reads_the_same_everywhere() {
         let id = ExchangeId::Own(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210);
-        assert_eq!(id.to_value(), "0123456789abcdeffedcba9876543210");
+        let mut written = Vec::new();
+        id.write(&mut written);
+        assert_eq!(written, b"0123456789abcdeffedcba9876543210");
         assert_eq!(id.to_string(), "0123456789abcdeffedcba9876543210");
     }
 }

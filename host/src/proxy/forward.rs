@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper::header::{HeaderValue, SET_COOKIE};
-use hyper::{Method, Request, Response};
+use hyper::Method;
+use hyper::header::HeaderValue;
 
 use super::alarm::Alarm;
 use super::answered_here::{ends_here, redirect_to_https};
@@ -13,10 +13,13 @@ use super::canary;
 use super::decision::{self, Decision};
 use super::error::{Error, Malformed};
 use super::exchange::{Asker, Client, ExchangeId, Flight};
+use super::fields::Fields;
+use super::fields::name::{SET_COOKIE, X_REQUEST_ID};
 use super::forwarded::Scheme;
 use super::grpc;
 use super::head::Head;
 use super::headers;
+use super::message::{RequestHead, Response};
 use super::mirror;
 use super::record::Record;
 use super::request_body::{ClientFault, RequestBody};
@@ -37,13 +40,14 @@ pub async fn forward(
     asker: &dyn Asker,
     alarm: &Alarm,
     record: &Record<'_>,
-    request: Request<RequestBody>,
+    request: Box<RequestHead>,
+    body: RequestBody,
 ) -> Response<Body> {
-    let id = headers::believed_id(request.headers(), &client.peer).unwrap_or_else(|| worker.ids.next());
-    let is_grpc = grpc::is_call(request.headers());
+    let id = headers::believed_id(&request.fields, &client.peer).unwrap_or_else(|| worker.ids.next());
+    let is_grpc = grpc::is_call(&request.fields);
     record.named(&id);
     let line = Line { worker, client, asker, alarm, record, id: &id, forced: Cell::default() };
-    let mut response = line.carry(request).await.unwrap_or_else(|error| {
+    let mut response = line.carry(request, body).await.unwrap_or_else(|error| {
         record.failed(&error);
         error.respond(&id, worker, is_grpc)
     });
@@ -66,10 +70,10 @@ pub(super) struct Line<'a> {
 }
 
 impl Line<'_> {
-    async fn carry(&self, request: Request<RequestBody>) -> Result<Response<Body>, Error> {
+    async fn carry(&self, request: Box<RequestHead>, body: RequestBody) -> Result<Response<Body>, Error> {
         let Self { worker, client, record, .. } = *self;
-        let (parts, body) = request.into_parts();
-        let mut head = Head::new(parts, client)?;
+        // Lent to the policy and taken back: a box is quicker handed on.
+        let mut head = Box::new(Head::new(request, client)?);
         record.checked(&head);
         if head.method() == Method::TRACE && body.length() != Some(0) {
             return Err(Malformed::TraceContent.into());
@@ -97,8 +101,8 @@ impl Line<'_> {
             Decision::Respond(respond) => {
                 tracing::debug!(exchange = %self.id, vip = head.vip(), reason = respond.reason, "answered by the policy");
                 record.answered_by_policy(respond.reason.as_deref());
-                let mut response = by_policy(respond, self.id);
-                vip.response_rules.apply(response.headers_mut());
+                let mut response = by_policy(*respond, self.id);
+                vip.response_rules.apply(&mut response.fields);
                 bind(&mut response, binding);
                 return Ok(response);
             }
@@ -116,9 +120,9 @@ impl Line<'_> {
         let scheme = head.origin_scheme();
         let keeps_trailers = head.takes_trailers();
         let upgrade = head.upgrade().cloned();
-        let mut parts = head.into_parts();
-        let body = mirror::copy(worker, client, &vip, &parts, body);
-        let sent = self.send(&aim, &mut parts, body).await;
+        let mut request = head.into_request();
+        let body = mirror::copy(worker, client, &vip, &request, body);
+        let sent = self.send(&aim, &mut request, body).await;
         let mut sent = sent.inspect_err(|error| {
             if error.is_of_member() {
                 pool.counts.error(worker.id);
@@ -131,17 +135,13 @@ impl Line<'_> {
             sent.member.failed(&error);
             return Err(error);
         }
-        vip.response_rules.apply(sent.response.headers_mut());
+        vip.response_rules.apply(&mut sent.response.fields);
         aim.bind(worker, &mut sent, scheme);
         let limits = aim.limits(vip.limits.tunnel_timeout);
-        let (head, _) = std::mem::take(&mut sent.response).into_parts();
-        let status = head.status;
-        let body = Body::member(sent, status, worker, keeps_trailers, limits, Some(flight));
-        let body = match &vip.session {
-            Some(session) => body.of_session(session),
-            None => body,
-        };
-        let mut response = Response::from_parts(head, body);
+        let mut response = Body::member(sent, worker, keeps_trailers, limits, Some(flight));
+        if let Some(session) = &vip.session {
+            response.body.ends_with(session);
+        }
         bind(&mut response, binding);
         Ok(response)
     }
@@ -152,11 +152,11 @@ impl Line<'_> {
     /// would choose among pools that the router never saw. What follows may take hours and must not keep it alive.
     fn enter(
         &self,
-        mut head: Head,
+        mut head: Box<Head>,
         length: Option<u64>,
         asked: Option<&HeaderValue>,
         may_wait: bool,
-    ) -> Result<(Head, Step), Error> {
+    ) -> Result<(Box<Head>, Step), Error> {
         let Self { worker, client, record, .. } = *self;
         let serving = worker.current.pin();
         let named = asked.map(|asked| canary::named(worker, &serving, asked)).transpose()?;
@@ -218,14 +218,16 @@ struct Entered {
 /// Has the client's session end with the release that decided.
 fn bind(response: &mut Response<Body>, binding: Option<HeaderValue>) {
     if let Some(cookie) = binding {
-        response.headers_mut().append(SET_COOKIE, cookie);
+        response.fields.append(SET_COOKIE, cookie);
     }
 }
 
 fn by_policy(respond: Respond, id: &ExchangeId) -> Response<Body> {
     let mut response = Response::new(Body::full(respond.body));
-    *response.status_mut() = respond.status;
-    *response.headers_mut() = respond.headers;
-    response.headers_mut().entry(headers::X_REQUEST_ID).or_insert_with(|| id.to_value());
+    response.status = respond.status;
+    response.fields = Fields::from(&respond.headers);
+    if !response.fields.contains(X_REQUEST_ID) {
+        response.fields.insert_with(X_REQUEST_ID, |out| id.write(out));
+    }
     response
 }

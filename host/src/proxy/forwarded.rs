@@ -10,18 +10,14 @@ mod rfc7239;
 
 use std::net::IpAddr;
 
-use bytes::Bytes;
-use hyper::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::HeaderValue;
 
 use self::list::List;
+use super::fields::Fields;
+use super::fields::name::{
+    CLIENT_CERT, CLIENT_CERT_CHAIN, FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
+};
 use crate::spec::ListenerSpec;
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-/// The certificate that a client has shown (RFC 9440).
-pub const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
-const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 
 /// The other end of a connection, as forwarding sees it: made once, before the first request.
 #[derive(Clone, Debug)]
@@ -98,7 +94,7 @@ impl Scheme {
 
 /// What the trusted proxies among those that a request came through said of it; nothing, if the last one is not
 /// trusted.
-pub fn believed(fields: &HeaderMap, peer: &Peer, listener: &ListenerSpec) -> Origin {
+pub fn believed(fields: &Fields, peer: &Peer, listener: &ListenerSpec) -> Origin {
     if !peer.is_trusted {
         return Origin::default();
     }
@@ -110,28 +106,23 @@ pub fn believed(fields: &HeaderMap, peer: &Peer, listener: &ListenerSpec) -> Ori
 /// `scheme` and `authority` are those of our own connection and of the request as it came; `origin` prevails where it
 /// says something. Of lists, what trusted proxies said stays, with the peer appended; what stood before it, anybody
 /// could have written. A certificate that somebody untrusted says it verified is no certificate (RFC 9440, 4).
-pub fn write(fields: &mut HeaderMap, peer: &Peer, origin: &Origin, scheme: Scheme, authority: &HeaderValue) {
+pub fn write(fields: &mut Fields, peer: &Peer, origin: &Origin, scheme: Scheme, authority: &str) {
     if !peer.is_trusted {
         fields.remove(CLIENT_CERT);
         fields.remove(CLIENT_CERT_CHAIN);
     }
-    let host = origin.host.as_ref().unwrap_or(authority);
-    let said = (origin.scheme.unwrap_or(scheme), host.as_bytes());
+    let host = origin.host.as_ref().map_or(authority.as_bytes(), HeaderValue::as_bytes);
+    let said = (origin.scheme.unwrap_or(scheme), host);
     let ours = (scheme, authority.as_bytes());
-    fields.insert(X_FORWARDED_FOR, origin.list.x_forwarded_for(peer));
-    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(said.0.as_str()));
-    fields.insert(FORWARDED, origin.list.forwarded(peer, said, ours));
+    fields.insert_with(X_FORWARDED_FOR, |out| origin.list.x_forwarded_for(peer, out));
+    fields.insert(X_FORWARDED_PROTO, said.0.as_str());
+    fields.insert_with(FORWARDED, |out| origin.list.forwarded(peer, said, ours, out));
     // HTTP/1.0 need not name a host (RFC 9112, 3.2).
     if host.is_empty() {
         fields.remove(X_FORWARDED_HOST);
     } else {
-        fields.insert(X_FORWARDED_HOST, host.clone());
+        fields.insert_with(X_FORWARDED_HOST, |out| out.extend_from_slice(host));
     }
-}
-
-/// A value of ours. The bytes are kept, not copied.
-fn value(text: Vec<u8>) -> HeaderValue {
-    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("made of addresses and of parts of field values")
 }
 
 #[cfg(test)]

@@ -2,17 +2,20 @@
 
 use std::fmt::Write as _;
 
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::StatusCode;
+use hyper::header::HeaderValue;
 
+use super::fields::name::{CONTENT_TYPE, Known};
+use super::fields::{Fields, Value};
+use super::message::Response;
 use super::response::Body;
 
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_STATUS: Known = Known::new("grpc-status");
+const GRPC_MESSAGE: Known = Known::new("grpc-message");
 
 /// Whether a request is a call of gRPC.
-pub fn is_call(fields: &HeaderMap) -> bool {
-    let kind = fields.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+pub fn is_call(fields: &Fields) -> bool {
+    let kind = fields.get(CONTENT_TYPE).map(Value::as_bytes).unwrap_or_default();
     let rest = kind.strip_prefix(b"application/grpc");
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
@@ -20,9 +23,9 @@ pub fn is_call(fields: &HeaderMap) -> bool {
 /// An answer that consists of trailers alone ("Trailers-Only" in gRPC over HTTP/2), which are then the head.
 pub fn error(status: StatusCode, message: &str) -> Response<Body> {
     let mut response = Response::new(Body::full(""));
-    let fields = response.headers_mut();
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    fields.insert(GRPC_STATUS, HeaderValue::from_static(code(status)));
+    let fields = &mut response.fields;
+    fields.insert(CONTENT_TYPE, "application/grpc");
+    fields.insert(GRPC_STATUS, code(status));
     if let Ok(message) = HeaderValue::from_str(&percent_encoded(message)) {
         fields.insert(GRPC_MESSAGE, message);
     }
@@ -60,8 +63,8 @@ mod tests {
     #[test]
     fn calls_are_known_by_their_content_type() {
         let check = |kind: &'static str, expected| {
-            let mut fields = HeaderMap::new();
-            fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            let mut fields = Fields::default();
+            fields.insert(CONTENT_TYPE, kind);
             assert_eq!(is_call(&fields), expected, "{kind}");
         };
         check("application/grpc", true);
@@ -73,10 +76,8 @@ mod tests {
     #[test]
     fn an_error_is_said_in_trailers_alone() {
         let response = error(StatusCode::BAD_GATEWAY, "50% ü");
-        assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(
-            (&response.headers()["grpc-status"], &response.headers()["grpc-message"]),
-            (&HeaderValue::from_static("14"), &HeaderValue::from_static("50%25 %C3%BC"))
-        );
+        assert_eq!(response.status, StatusCode::OK);
+        let said = |name| response.fields.get(name).and_then(Value::to_str);
+        assert_eq!((said(GRPC_STATUS), said(GRPC_MESSAGE)), (Some("14"), Some("50%25 %C3%BC")));
     }
 }

@@ -10,16 +10,18 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use h2::ext::Protocol;
-use hyper::header::{CONNECTION, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
-use hyper::http::request::Parts;
-use hyper::{Method, Version};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Method, Uri, Version};
 
 pub use self::normal::is_authority;
-use self::normal::{authority, join_cookies, lower_case, origin_form, rounds};
+use self::normal::{authority, join_cookies, origin_form, rounds, write_host};
 use super::error::Malformed;
 use super::exchange::Client;
+use super::fields::name::{CLIENT_CERT, CONNECTION, COOKIE, EXPECT, HOST, UPGRADE};
+use super::fields::{Fields, Value};
 use super::forwarded::{self, Origin, Peer, Scheme};
 use super::headers;
+use super::message::RequestHead;
 use super::router::without_port;
 use super::tls::identity::Identity;
 use super::websocket;
@@ -28,9 +30,9 @@ use crate::grammar::is_token;
 /// A request's head, checked.
 pub struct Head {
     /// Method, target in origin form, version and fields; `Host` is always there and says the authority.
-    parts: Parts,
+    request: Box<RequestHead>,
     /// Host and port as the client named them, lower-case.
-    authority: HeaderValue,
+    authority: Box<str>,
     /// How the connection is secured.
     scheme: Scheme,
     /// What trusted proxies in front of us said.
@@ -39,7 +41,8 @@ pub struct Head {
     peer: Option<IpAddr>,
     upgrade: Option<HeaderValue>,
     takes_trailers: bool,
-    vip: Arc<str>,
+    /// `None` until it is known.
+    vip: Option<Arc<str>>,
     identity: Option<Arc<Identity>>,
 }
 
@@ -51,79 +54,80 @@ impl Head {
     ///
     /// # Errors
     /// What RFC 9110 and RFC 9112 say must be refused, and what we do not offer.
-    pub fn new(mut parts: Parts, client: &Client) -> Result<Self, Malformed> {
-        let tunnel = parts.extensions.remove::<Protocol>();
-        if parts.method == Method::CONNECT {
+    pub fn new(mut request: Box<RequestHead>, client: &Client) -> Result<Self, Malformed> {
+        let tunnel = request.protocol.take();
+        if request.method == Method::CONNECT {
             // RFC 8441, 4: with a protocol, it is what HTTP/1 says by GET and Upgrade.
             let protocol = tunnel.as_ref().map_or("", Protocol::as_str);
             if !is_token(protocol.as_bytes()) {
                 return Err(Malformed::Connect);
             }
             let protocol = HeaderValue::from_str(protocol).map_err(|_| Malformed::Connect)?;
-            parts.method = Method::GET;
+            request.method = Method::GET;
             if protocol == "websocket" {
                 let mut nonce = [0; 16];
                 getrandom::fill(&mut nonce).expect("the system has randomness");
-                parts.headers.insert(websocket::KEY, websocket::key(nonce));
+                request.fields.insert(websocket::KEY, websocket::key(nonce));
             }
-            parts.headers.insert(UPGRADE, protocol);
-            parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            request.fields.insert(UPGRADE, protocol);
+            request.fields.insert(CONNECTION, "upgrade");
         }
-        let target = origin_form(&parts)?;
-        let authority = lower_case(authority(&parts)?)?;
-        parts.uri = target;
-        if let Some(expect) = parts.headers.get(EXPECT)
+        let target = origin_form(&request)?;
+        let authority = authority(&request)?;
+        request.target = target.unwrap_or(request.target);
+        if let Some(expect) = request.fields.get(EXPECT)
             && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
         {
             return Err(Malformed::Expectation);
         }
-        if rounds(&parts.headers) > ROUNDS_MAX {
+        if rounds(&request.fields) > ROUNDS_MAX {
             return Err(Malformed::Loop);
         }
-        let origin = forwarded::believed(&parts.headers, &client.peer, &client.listener.spec);
-        join_cookies(&mut parts.headers);
-        let upgrade = headers::upgrade(&parts);
+        let origin = forwarded::believed(&request.fields, &client.peer, &client.listener.spec);
+        join_cookies(&mut request.fields);
+        let upgrade = headers::upgrade(&request);
         // HTTP/2 has trailers without being asked (RFC 9113, 8.1).
-        let takes_trailers = parts.version == Version::HTTP_2 || headers::takes_trailers(&parts.headers);
+        let takes_trailers = request.version == Version::HTTP_2 || headers::takes_trailers(&request.fields);
         // What belongs to the connection is no more the policy's to see than the member's.
-        headers::strip_connection_fields(&mut parts.headers);
-        parts.headers.insert(HOST, authority.clone());
-        let (scheme, peer, vip) = (client.scheme, client.peer.address(), Arc::from(""));
-        let head = Self { parts, authority, scheme, origin, peer, upgrade, takes_trailers, vip, identity: None };
+        headers::strip_connection_fields(&mut request.fields);
+        write_host(&mut request.fields, &authority);
+        let (scheme, peer) = (client.scheme, client.peer.address());
+        let head =
+            Self { request, authority, scheme, origin, peer, upgrade, takes_trailers, vip: None, identity: None };
         Ok(head.with_identity(client.identity.clone()))
     }
 
     /// A head as a policy sees it when it is staged.
     pub fn probe(method: &'static str, target: &'static str, fields: &[(&'static str, &[u8])]) -> Self {
-        let mut parts = hyper::Request::builder()
-            .method(method)
-            .uri(target)
-            .body(())
-            .expect("a probe's target is well-formed")
-            .into_parts()
-            .0;
-        for (name, value) in fields {
+        let fields = fields.iter().map(|(name, value)| {
             let value = HeaderValue::from_bytes(value).expect("a probe's fields are well-formed");
-            parts.headers.append(*name, value);
-        }
-        let authority = HeaderValue::from_static("probe.invalid");
-        parts.headers.insert(HOST, authority.clone());
+            (HeaderName::from_static(name), value)
+        });
+        let mut request = Box::new(RequestHead {
+            method: method.parse().expect("a probe's method is well-formed"),
+            target: Uri::from_static(target),
+            version: Version::HTTP_11,
+            fields: fields.collect(),
+            protocol: None,
+        });
+        let authority = "probe.invalid";
+        request.fields.insert(HOST, authority);
         Self {
-            parts,
-            authority,
+            request,
+            authority: authority.into(),
             scheme: Scheme::Http,
             origin: Origin::default(),
             peer: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
             upgrade: None,
             takes_trailers: false,
-            vip: Arc::from("probe"),
+            vip: Some(Arc::from("probe")),
             identity: None,
         }
     }
 
     /// The method, such as `GET`.
     pub fn method(&self) -> &str {
-        self.parts.method.as_str()
+        self.request.method.as_str()
     }
 
     /// How the client reached us, or the first proxy in front of us that is trusted.
@@ -153,22 +157,22 @@ impl Head {
 
     /// Path and query.
     pub fn target(&self) -> &str {
-        self.parts.uri.path_and_query().map_or("/", |target| target.as_str())
+        self.request.target.path_and_query().map_or("/", |target| target.as_str())
     }
 
     /// Host and, where the client named one, port; lower-case; empty where HTTP/1.0 named none.
     pub fn authority(&self) -> &str {
-        self.authority.to_str().unwrap_or_default()
+        &self.authority
     }
 
     /// The path; begins with `/`.
     pub fn path(&self) -> &str {
-        self.parts.uri.path()
+        self.request.target.path()
     }
 
     /// What follows `?`.
     pub fn query(&self) -> Option<&str> {
-        self.parts.uri.query()
+        self.request.target.query()
     }
 
     /// The first value of a query parameter, decoded as forms are.
@@ -179,29 +183,31 @@ impl Head {
 
     /// The first value of a field.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.parts.headers.get(name).map(HeaderValue::as_bytes)
+        self.request.fields.named(name).next().map(Value::as_bytes)
     }
 
     /// All values of a field.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.parts.headers.get_all(name).iter().map(HeaderValue::as_bytes)
+        self.request.fields.named(name).map(Value::as_bytes)
     }
 
-    /// The names of all fields.
+    /// The names of all fields, each once.
     pub fn header_names(&self) -> impl Iterator<Item = &str> {
-        self.parts.headers.keys().map(HeaderName::as_str)
+        let fields = &self.request.fields;
+        let is_first = |at: usize, name: &str| !fields.iter().take(at).any(|(earlier, _)| earlier == name);
+        fields.iter().enumerate().filter(move |(at, (name, _))| is_first(*at, name)).map(|(_, (name, _))| name)
     }
 
     /// All fields.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+        self.request.fields.iter().map(|(name, value)| (name, value.as_bytes()))
     }
 
     /// The value of the first cookie of that name (RFC 6265, 5.4).
     pub fn cookie(&self, name: &str) -> Option<&[u8]> {
         let name = name.as_bytes();
-        let pairs =
-            self.parts.headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+        let values = self.request.fields.get_all(COOKIE).map(Value::as_bytes);
+        let pairs = values.flat_map(|value| value.split(|byte| *byte == b';'));
         pairs.into_iter().find_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))
     }
 
@@ -224,36 +230,41 @@ impl Head {
 
     /// The version the client speaks.
     pub fn version(&self) -> &'static str {
-        version_name(self.parts.version)
+        version_name(self.request.version)
     }
 
-    /// The vip that asks.
+    /// The vip that asks; empty before it is known.
     pub fn vip(&self) -> &str {
-        &self.vip
+        self.vip.as_deref().unwrap_or_default()
     }
 
     /// Says which vip the request belongs to, once that is known.
     pub fn enter(&mut self, vip: &Arc<str>) {
-        self.vip = vip.clone();
+        self.vip = Some(vip.clone());
+    }
+
+    /// The fields.
+    pub fn fields(&self) -> &Fields {
+        &self.request.fields
     }
 
     /// The fields, to be changed on their way to the member.
-    pub fn fields_mut(&mut self) -> &mut HeaderMap {
-        &mut self.parts.headers
+    pub fn fields_mut(&mut self) -> &mut Fields {
+        &mut self.request.fields
     }
 
     /// Writes what the member is told of whom the request speaks for.
     pub fn write_forwarded(&mut self, peer: &Peer) {
-        forwarded::write(&mut self.parts.headers, peer, &self.origin, self.scheme, &self.authority);
+        forwarded::write(&mut self.request.fields, peer, &self.origin, self.scheme, &self.authority);
         if let Some(identity) = &self.identity {
             // RFC 9440, 2.2.
-            self.parts.headers.insert(forwarded::CLIENT_CERT, identity.client_cert_field());
+            self.request.fields.insert(CLIENT_CERT, identity.client_cert_field());
         }
     }
 
     /// What is sent to the member.
-    pub fn into_parts(self) -> Parts {
-        self.parts
+    pub fn into_request(self) -> Box<RequestHead> {
+        self.request
     }
 }
 
@@ -301,11 +312,13 @@ mod tests {
     use super::*;
 
     fn head(target: &str, fields: &[(&'static str, &'static str)]) -> Result<Head, Malformed> {
-        let mut request = hyper::Request::builder().uri(target);
-        for (name, value) in fields {
-            request = request.header(*name, *value);
-        }
-        Head::new(request.body(()).unwrap().into_parts().0, &Client::somebody())
+        let fields = fields.iter().map(|(name, value)| {
+            let value = HeaderValue::from_static(value);
+            (HeaderName::from_static(name), value)
+        });
+        let (method, target, version) = (Method::GET, target.parse().unwrap(), Version::HTTP_11);
+        let request = RequestHead { method, target, version, fields: fields.collect(), protocol: None };
+        Head::new(request.into(), &Client::somebody())
     }
 
     #[test]

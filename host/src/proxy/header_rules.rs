@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 
+use super::fields::Fields;
 use crate::policy::answer::is_reserved;
 use crate::spec::HeaderRulesSpec;
 
@@ -48,16 +49,15 @@ impl HeaderRules {
     }
 
     /// Makes the changes: first fields are removed, then set, then added.
-    pub fn apply(&self, fields: &mut HeaderMap) {
+    pub fn apply(&self, fields: &mut Fields) {
         for name in &self.remove {
             fields.remove(name);
         }
-        // Copies of names and values share their bytes.
         for (name, value) in &self.set {
-            fields.insert(name.clone(), value.clone());
+            fields.insert(name, value);
         }
         for (name, value) in &self.add {
-            fields.append(name.clone(), value.clone());
+            fields.append(name, value);
         }
     }
 }
@@ -90,13 +90,12 @@ mod tests {
     use super::*;
 
     fn check(rules: &HeaderRules, before: &[(&'static str, &'static str)], after: &[(&str, &str)]) {
-        let mut fields = HeaderMap::new();
+        let mut fields = Fields::default();
         for (name, value) in before {
-            fields.append(*name, HeaderValue::from_static(value));
+            fields.append(HeaderName::from_static(name), *value);
         }
         rules.apply(&mut fields);
-        let mut fields: Vec<_> =
-            fields.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("ASCII"))).collect();
+        let mut fields: Vec<_> = fields.iter().map(|(name, value)| (name, value.to_str().expect("ASCII"))).collect();
         fields.sort_unstable();
         assert_eq!(fields, after);
     }

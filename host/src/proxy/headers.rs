@@ -1,29 +1,25 @@
 //! What happens to header fields on their way through: those of one connection stay behind, those of an intermediary
 //! are added.
 
-use hyper::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap,
-    HeaderName, HeaderValue, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
-};
-use hyper::http::request::Parts;
-use hyper::{Response, StatusCode, Version};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{StatusCode, Version};
 
 use super::exchange::{Client, ExchangeId};
+use super::fields::name::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST,
+    HTTP2_SETTINGS, KEEP_ALIVE, Known, PROXY_CONNECTION, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    X_REQUEST_ID,
+};
+use super::fields::{Fields, Value};
 use super::forwarded::Peer;
 use super::h1::member::MemberFault;
 use super::head::{Head, version_name};
 use super::header_rules::HeaderRules;
+use super::message::{RequestHead, Response};
 use crate::policy::answer::Route;
 
-/// Names the exchange, to the member and in our own answers.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Means something only beside `Upgrade: h2c`, which is not passed on.
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
 /// The id that a trusted proxy in front of us gave a request.
-pub fn believed_id(fields: &HeaderMap, peer: &Peer) -> Option<ExchangeId> {
+pub fn believed_id(fields: &Fields, peer: &Peer) -> Option<ExchangeId> {
     /// Longer ones are no names.
     const BYTES_MAX: usize = 128;
     if !peer.is_trusted() {
@@ -32,20 +28,21 @@ pub fn believed_id(fields: &HeaderMap, peer: &Peer) -> Option<ExchangeId> {
     let id = fields.get(X_REQUEST_ID)?;
     let bytes = id.as_bytes();
     let is_good = !bytes.is_empty() && bytes.len() <= BYTES_MAX && bytes.iter().all(u8::is_ascii_graphic);
-    is_good.then(|| ExchangeId::Given(id.clone()))
+    is_good.then(|| ExchangeId::Given(id.to_value()))
 }
 
 /// Whether the sender reads trailers (RFC 9110, 10.1.4).
-pub fn takes_trailers(fields: &HeaderMap) -> bool {
-    let mut codings = fields.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+pub fn takes_trailers(fields: &Fields) -> bool {
+    let mut codings = fields.get_all(TE).flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// The protocols that a request offers to switch to (RFC 9110, 7.8), where it may and says so in both places.
-pub fn upgrade(parts: &Parts) -> Option<HeaderValue> {
-    let offered = parts.headers.get(UPGRADE)?;
+pub fn upgrade(request: &RequestHead) -> Option<HeaderValue> {
+    let RequestHead { fields, version, .. } = request;
+    let offered = fields.get(UPGRADE)?;
     // Of HTTP/2, an extended CONNECT was made one.
-    if parts.version == Version::HTTP_10 || !connection_has(&parts.headers, "upgrade") {
+    if *version == Version::HTTP_10 || !connection_has(fields, "upgrade") {
         return None;
     }
     // HTTP/2 and TLS are spoken hop by hop: a member that switched to them would talk past us, and past the policy
@@ -55,8 +52,8 @@ pub fn upgrade(parts: &Parts) -> Option<HeaderValue> {
         let name = offer.split(|byte| *byte == b'/').next().unwrap_or_default().to_ascii_lowercase();
         matches!(&*name, b"h2c" | b"h2" | b"http" | b"tls" | b"")
     };
-    let is_alone = parts.headers.get_all(UPGRADE).iter().count() == 1;
-    (is_alone && !offers.into_iter().any(hop_by_hop)).then(|| offered.clone())
+    let is_alone = fields.get_all(UPGRADE).count() == 1;
+    (is_alone && !offers.into_iter().any(hop_by_hop)).then(|| offered.to_value())
 }
 
 /// Makes a request's fields those that the member gets: without what only the client said, with what an intermediary
@@ -67,7 +64,7 @@ pub fn to_member(head: &mut Head, client: &Client, id: &ExchangeId, rules: &Head
     let (upgrade, takes_trailers) = (head.upgrade().cloned(), head.takes_trailers());
     let fields = head.fields_mut();
     fields.append(VIA, via);
-    fields.insert(X_REQUEST_ID, id.to_value());
+    fields.insert_with(X_REQUEST_ID, |out| id.write(out));
     rules.apply(fields);
     if let Some(route) = route {
         for name in &route.remove {
@@ -81,11 +78,11 @@ pub fn to_member(head: &mut Head, client: &Client, id: &ExchangeId, rules: &Head
     match (upgrade, takes_trailers) {
         (Some(upgrade), _) => {
             fields.insert(UPGRADE, upgrade);
-            fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            fields.insert(CONNECTION, "upgrade");
         }
         (None, true) => {
-            fields.insert(TE, HeaderValue::from_static("trailers"));
-            fields.insert(CONNECTION, HeaderValue::from_static("te"));
+            fields.insert(TE, "trailers");
+            fields.insert(CONNECTION, "te");
         }
         (None, false) => {}
     }
@@ -101,10 +98,10 @@ pub fn to_client(
     keeps_trailers: bool,
     route: Option<&mut Route>,
 ) -> Result<(), MemberFault> {
-    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let via = via(version_name(response.version()));
-    let fields = response.headers_mut();
-    let switched = if switches { fields.remove(UPGRADE) } else { None };
+    let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
+    let via = via(version_name(response.version));
+    let fields = &mut response.fields;
+    let switched = if switches { fields.get(UPGRADE).map(Value::to_value) } else { None };
     strip_connection_fields(fields);
     if !keeps_trailers {
         fields.remove(TRAILER);
@@ -112,7 +109,7 @@ pub fn to_client(
     if switches {
         let switched = switched.filter(|switched| is_offered(upgrade, switched)).ok_or(MemberFault::UnaskedUpgrade)?;
         fields.insert(UPGRADE, switched);
-        fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        fields.insert(CONNECTION, "upgrade");
     }
     fields.append(VIA, via);
     if let Some(route) = route {
@@ -124,12 +121,12 @@ pub fn to_client(
 }
 
 /// The version in which a message was received, and who passes it on (RFC 9110, 7.6.3).
-fn via(version: &str) -> HeaderValue {
-    HeaderValue::from_static(match version {
+fn via(version: &str) -> &'static str {
+    match version {
         "HTTP/1.0" => "1.0 switchback",
         "HTTP/2" => "2.0 switchback",
         _ => "1.1 switchback",
-    })
+    }
 }
 
 fn is_offered(offered: Option<&HeaderValue>, switched: &HeaderValue) -> bool {
@@ -141,25 +138,24 @@ fn is_offered(offered: Option<&HeaderValue>, switched: &HeaderValue) -> bool {
 pub const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
 
 /// Whether `Connection` names this option; `option` is lower-case.
-pub fn connection_has(fields: &HeaderMap, option: &str) -> bool {
-    let mut options = fields.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+pub fn connection_has(fields: &Fields, option: &str) -> bool {
+    let mut options = fields.get_all(CONNECTION).flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     options.any(|named| named.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
 }
 
 /// Fields that a sender has no business naming in `Connection` (RFC 9110, 7.6.1): without them, the message would mean
 /// something else, and whoever named them would have chosen what.
-const FOR_ALL: [HeaderName; 8] =
+const FOR_ALL: [Known; 8] =
     [HOST, CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, AUTHORIZATION, COOKIE, RANGE, CACHE_CONTROL];
 
 /// Removes the fields that belong to one connection (RFC 9110, 7.6.1), and all that `Connection` names.
-pub fn strip_connection_fields(fields: &mut HeaderMap) {
-    if fields.contains_key(CONNECTION) {
+pub fn strip_connection_fields(fields: &mut Fields) {
+    if fields.contains(CONNECTION) {
         let named: Vec<HeaderName> = fields
             .get_all(CONNECTION)
-            .iter()
             .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
             .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            .filter(|name| !FOR_ALL.contains(name))
+            .filter(|name| FOR_ALL.iter().all(|kept| kept.as_str() != name.as_str()))
             .collect();
         fields.remove(CONNECTION);
         for name in named {
@@ -175,10 +171,10 @@ pub fn strip_connection_fields(fields: &mut HeaderMap) {
 mod tests {
     use super::*;
 
-    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
+    fn map(fields: &[(&'static str, &'static str)]) -> Fields {
+        let mut map = Fields::default();
         for (name, value) in fields {
-            map.append(*name, HeaderValue::from_static(value));
+            map.append(HeaderName::from_static(name), *value);
         }
         map
     }
@@ -213,9 +209,14 @@ mod tests {
     #[test]
     fn protocols_of_a_hop_are_not_offered_to_members() {
         let check = |offered: &'static str, expected: Option<&str>| {
-            let mut parts = hyper::Request::new(()).into_parts().0;
-            parts.headers = map(&[("connection", "Upgrade"), ("upgrade", offered)]);
-            assert_eq!(upgrade(&parts).as_ref().and_then(|value| value.to_str().ok()), expected, "{offered}");
+            let request = RequestHead {
+                method: hyper::Method::GET,
+                target: hyper::Uri::from_static("/"),
+                version: Version::HTTP_11,
+                fields: map(&[("connection", "Upgrade"), ("upgrade", offered)]),
+                protocol: None,
+            };
+            assert_eq!(upgrade(&request).as_ref().and_then(|value| value.to_str().ok()), expected, "{offered}");
         };
         check("websocket", Some("websocket"));
         check("chat/2, IRC", Some("chat/2, IRC"));

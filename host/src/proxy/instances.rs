@@ -1,8 +1,10 @@
 //! One worker's live policies: an instance of each that is, or may soon be, asked.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustc_hash::FxBuildHasher;
 use tokio::time::Instant;
 
 use super::head::Head;
@@ -35,15 +37,19 @@ impl Asked {
     }
 }
 
+/// Policies that may be asked from now on.
+pub type Live = HashSet<PolicyId, FxBuildHasher>;
+
 /// A worker's instances, by policy.
 #[derive(Default)]
 pub struct Instances {
-    // A handful at most: the current release's policies and those that `back` and `forward` would need.
-    slots: Vec<Slot>,
+    // A handful mostly: the current release's policies and those that `back` and `forward` would need. But there are hosts
+    // with hundreds of vips, each with a policy of its own.
+    slots: HashMap<PolicyId, Slot, FxBuildHasher>,
 }
 
+#[derive(Default)]
 struct Slot {
-    policy: PolicyId,
     instance: Option<Instance>,
     calls: u32,
     faults: u32,
@@ -52,24 +58,23 @@ struct Slot {
 
 impl Instances {
     /// Takes in instances that were made elsewhere, and drops those of policies that are not in `live`.
-    pub fn warm(&mut self, made: Vec<(PolicyId, Instance)>, live: &[PolicyId]) {
+    pub fn warm(&mut self, made: Vec<(PolicyId, Instance)>, live: &Live) {
         for (policy, instance) in made {
             let slot = self.slot(policy);
             slot.instance = Some(instance);
             slot.calls = 0;
         }
-        self.slots.retain(|slot| live.contains(&slot.policy));
+        self.slots.retain(|policy, _| live.contains(policy));
     }
 
     /// Which of these have no instance.
     pub fn lacking(&self, wanted: &[PolicyId]) -> Vec<PolicyId> {
-        let is_there =
-            |wanted: &PolicyId| self.slots.iter().any(|slot| slot.policy == *wanted && slot.instance.is_some());
+        let is_there = |wanted: &PolicyId| self.slots.get(wanted).is_some_and(|slot| slot.instance.is_some());
         wanted.iter().filter(|wanted| !is_there(wanted)).copied().collect()
     }
 
     /// Asks a policy. The head comes back.
-    pub fn ask(&mut self, policy: &Arc<Policy>, head: Head, inputs: Inputs) -> (Head, Asked) {
+    pub fn ask(&mut self, policy: &Arc<Policy>, head: Box<Head>, inputs: Inputs) -> (Box<Head>, Asked) {
         let slot = self.slot(policy.id);
         if slot.resting_until.is_some_and(|until| Instant::now() < until) {
             return (head, Asked::not(Fault::Resting));
@@ -107,11 +112,7 @@ impl Instances {
     }
 
     fn slot(&mut self, policy: PolicyId) -> &mut Slot {
-        let at = self.slots.iter().position(|slot| slot.policy == policy).unwrap_or_else(|| {
-            self.slots.push(Slot { policy, instance: None, calls: 0, faults: 0, resting_until: None });
-            self.slots.len() - 1
-        });
-        &mut self.slots[at]
+        self.slots.entry(policy).or_default()
     }
 }
 

@@ -156,24 +156,30 @@ impl Keeper {
     pub async fn keep(mut self) {
         self.checks.begin();
         let (mut judged, mut looked) = (Instant::now(), Instant::now());
+        let (mut rested, mut has_heard) = (looked, false);
         loop {
-            let (mut done, mut has_heard) = (None, true);
+            let next = rested + if has_heard { LOOK_MIN } else { LOOK };
+            let mut asked = Vec::new();
             tokio::select! {
-                news = self.news.recv() => news.into_iter().for_each(|news| self.hear(news)),
-                Some(order) = self.orders.recv() => match order {
-                    Order::Watch { pools, serving } => {
-                        (self.watched, self.serving) = (pools, serving);
-                        self.sources.follow(self.watched.iter().flat_map(|pool| pool.sources()));
-                        self.checks.keep(&self.watched);
-                    }
-                    Order::Prepare { pools, at_most, done } => {
-                        tokio::spawn(self.prepare(pools, at_most, done));
-                    }
-                    Order::Look { done: looked } => done = Some(looked),
-                },
-                () = self.probed.notified() => {}
-                () = self.sources.changed() => {}
-                () = tokio::time::sleep(LOOK) => has_heard = false,
+                // What was heard is seen soon, and what comes meanwhile with it. But who waits for orders does not wait
+                // for that.
+                news = self.news.recv(), if !has_heard => {
+                    news.into_iter().for_each(|news| self.hear(news));
+                    has_heard = true;
+                }
+                Some(order) = self.orders.recv() => {
+                    asked.extend(self.follow(order));
+                    has_heard = true;
+                }
+                () = self.probed.notified(), if !has_heard => has_heard = true,
+                () = self.sources.changed(), if !has_heard => has_heard = true,
+                () = tokio::time::sleep_until(next) => {}
+            }
+            while let Ok(order) = self.orders.try_recv() {
+                asked.extend(self.follow(order));
+            }
+            if has_heard && asked.is_empty() && rested.elapsed() < LOOK_MIN {
+                continue;
             }
             while let Ok(news) = self.news.try_recv() {
                 self.hear(news);
@@ -189,10 +195,27 @@ impl Keeper {
             } else {
                 self.look_again();
             }
-            match done {
-                Some(done) => drop(done.send(())),
-                None => tokio::time::sleep(LOOK_MIN).await,
+            for asked in asked {
+                let _ = asked.send(());
             }
+            (rested, has_heard) = (Instant::now(), false);
+        }
+    }
+
+    /// Does what it is told; whom to tell, where all pools are to be looked through first.
+    fn follow(&mut self, order: Order) -> Option<oneshot::Sender<()>> {
+        match order {
+            Order::Watch { pools, serving } => {
+                (self.watched, self.serving) = (pools, serving);
+                self.sources.follow(self.watched.iter().flat_map(|pool| pool.sources()));
+                self.checks.keep(&self.watched);
+                None
+            }
+            Order::Prepare { pools, at_most, done } => {
+                tokio::spawn(self.prepare(pools, at_most, done));
+                None
+            }
+            Order::Look { done } => Some(done),
         }
     }
 

@@ -10,14 +10,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use hyper::StatusCode;
 use hyper::body::Frame;
-use hyper::header::{HeaderMap, UPGRADE};
-use hyper::http::request::Parts;
-use hyper::{Request, StatusCode};
 
 use super::alarm::Alarm;
 use super::exchange::{Asker, Client};
+use super::fields::Fields;
+use super::fields::name::UPGRADE;
 use super::forward::Line;
+use super::message::RequestHead;
 use super::per_worker::PerWorker;
 use super::pool::Pool;
 use super::record::Record;
@@ -41,7 +42,7 @@ struct Copy {
     worker: Rc<Worker>,
     client: Client,
     vip: Arc<Vip>,
-    parts: Parts,
+    head: RequestHead,
 }
 
 /// A request's content on its way, and what of it is kept for the copy.
@@ -63,12 +64,12 @@ pub(super) fn copy(
     worker: &Rc<Worker>,
     client: &Client,
     vip: &Arc<Vip>,
-    parts: &Parts,
+    head: &RequestHead,
     body: RequestBody,
 ) -> RequestBody {
     let Some(mirror) = &vip.mirror else { return body };
     // An upgrade is no request that could be thrown away after.
-    if worker.chance() * 100.0 >= f64::from(mirror.spec.percent) || parts.headers.contains_key(UPGRADE) {
+    if worker.chance() * 100.0 >= f64::from(mirror.spec.percent) || head.fields.contains(UPGRADE) {
         return body;
     }
     let is_too_long = body.length().is_some_and(|length| length > mirror.spec.body_bytes_max as u64);
@@ -78,21 +79,12 @@ pub(super) fn copy(
         return body;
     }
     in_flight.fetch_add(1, Ordering::Relaxed);
-    let copy = Copy { worker: worker.clone(), client: client.clone(), vip: vip.clone(), parts: same(parts) };
+    let copy = Copy { worker: worker.clone(), client: client.clone(), vip: vip.clone(), head: head.clone() };
     if body.length() == Some(0) {
         copy.send(Bytes::new());
         return body;
     }
     RequestBody::Copied(Box::new(Copied { body, kept: BytesMut::new(), copy: Some(copy) }))
-}
-
-fn same(parts: &Parts) -> Parts {
-    let mut same = Request::new(()).into_parts().0;
-    same.method = parts.method.clone();
-    same.uri = parts.uri.clone();
-    same.version = parts.version;
-    same.headers = parts.headers.clone();
-    same
 }
 
 impl Copied {
@@ -137,7 +129,7 @@ impl Copy {
     /// Sends it, beside everything else.
     fn send(mut self, content: Bytes) {
         tokio::task::spawn_local(async move {
-            let Self { worker, client, vip, parts } = &mut self;
+            let Self { worker, client, vip, head } = &mut self;
             let Some(mirror) = &vip.mirror else { return };
             vip.counts.of(worker.id).copies.add();
             mirror.pool.counts.request(worker.id);
@@ -148,12 +140,11 @@ impl Copy {
             let line = Line { worker, client, asker: &Nobody, alarm: &alarm, record: &record, id: &id, forced };
             let aim = Aim::of_copy(&mirror.pool);
             let body = if content.is_empty() { RequestBody::Empty } else { RequestBody::Kept(Some(content)) };
-            match line.send(&aim, parts, body).await {
+            match line.send(&aim, head, body).await {
                 Ok(sent) => {
                     let limits = aim.limits(std::time::Duration::ZERO);
-                    let status = sent.response.status();
-                    let mut body = Body::member(sent, status, worker, false, limits, None);
-                    while next(&mut body).await {}
+                    let mut answer = Body::member(sent, worker, false, limits, None);
+                    while next(&mut answer.body).await {}
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a copy was not answered");
@@ -185,7 +176,7 @@ async fn next(body: &mut Body) -> bool {
 struct Nobody;
 
 impl Asker for Nobody {
-    fn interim(&self, _: StatusCode, _: &HeaderMap) {}
+    fn interim(&self, _: StatusCode, _: &Fields) {}
 
     fn limit(&self, _: &VipLimits) {}
 }

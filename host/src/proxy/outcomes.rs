@@ -5,16 +5,16 @@
 //! client's own fault says nothing of a release, and is not counted.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hyper::StatusCode;
 use tokio::time::Instant;
 
-use super::per_worker::PerWorker;
 use crate::telemetry::histogram::bucket_of;
 use crate::telemetry::told::{Ended, Fault};
 use crate::telemetry::{Count, STATUS_CLASSES, status_class};
+use crate::time::clock;
 
 /// The first of the telemetry's boundaries that is used: 2^-13 s (122 us). Who is faster is fast.
 const FIRST_BOUND: usize = 18;
@@ -26,9 +26,12 @@ pub const TIMES: usize = 40;
 pub struct Outcomes {
     /// The pools they can go to: those of the policy, of the one before it, and the fallback.
     pools: Box<[Arc<str>]>,
-    slots: PerWorker<Slot>,
+    /// By worker, each made at its first request: releases are kept, and of thousands of vips most see none under each.
+    slots: Box<[OnceLock<Box<Slot>>]>,
 }
 
+// No two workers write to the same cache line; two of 64 bytes, as the hardware fetches them in pairs.
+#[repr(align(128))]
 struct Slot {
     all: Series,
     falls: Count,
@@ -101,18 +104,12 @@ impl Outcomes {
         let mut pools: Vec<_> = pools.collect();
         pools.sort_unstable();
         pools.dedup();
-        let slot = |_| Slot {
-            all: Series::default(),
-            falls: Count::default(),
-            statuses: Default::default(),
-            by_pool: pools.iter().map(|_| Series::default()).collect(),
-        };
-        Self { slots: PerWorker::new(workers, slot), pools: pools.into() }
+        Self { slots: (0..workers).map(|_| OnceLock::new()).collect(), pools: pools.into() }
     }
 
     /// The release's policy failed on a request.
     pub fn fell(&self, worker: usize) {
-        self.slots.of(worker).falls.add();
+        self.slot(worker).falls.add();
     }
 
     /// The pools that requests can go to, by name.
@@ -122,19 +119,28 @@ impl Outcomes {
 
     /// The sums over all workers.
     pub fn totals(&self) -> OutcomeTotals {
-        let all = SeriesTotals::of(self.slots.iter().map(|slot| &slot.all));
-        let falls = self.slots.iter().map(|slot| slot.falls.value()).sum();
-        let of_pool = |at: usize| SeriesTotals::of(self.slots.iter().map(|slot| &slot.by_pool[at]));
+        let slots = || self.slots.iter().filter_map(OnceLock::get);
+        let all = SeriesTotals::of(slots().map(|slot| &slot.all));
+        let falls = slots().map(|slot| slot.falls.value()).sum();
+        let of_pool = |at: usize| SeriesTotals::of(slots().map(|slot| &slot.by_pool[at]));
         let pools = self.pools.iter().enumerate().map(|(at, name)| (name.clone(), of_pool(at))).collect();
-        let of_class = |class: usize| self.slots.iter().map(|slot| slot.statuses[class].value()).sum();
+        let of_class = |class: usize| slots().map(|slot| slot.statuses[class].value()).sum();
         OutcomeTotals { all, falls, statuses: std::array::from_fn(of_class), pools }
+    }
+
+    fn slot(&self, worker: usize) -> &Slot {
+        self.slots[worker].get_or_init(|| {
+            let by_pool = self.pools.iter().map(|_| Series::default()).collect();
+            let (all, falls, statuses) = (Series::default(), Count::default(), Default::default());
+            Box::new(Slot { all, falls, statuses, by_pool })
+        })
     }
 }
 
 impl Outcome {
     /// A request has entered; its head had been read at `began`.
     pub fn begin(of: &Arc<Outcomes>, worker: usize, began: Instant) -> Self {
-        of.slots.of(worker).all.begun.add();
+        of.slot(worker).all.begun.add();
         Self { of: of.clone(), worker, began, pool: Cell::default(), is_answered: Cell::default() }
     }
 
@@ -150,13 +156,13 @@ impl Outcome {
     /// Its answer begins.
     pub fn answers(&self) {
         if !self.is_answered.replace(true) {
-            self.took(self.began.elapsed());
+            self.took(clock::now() - self.began);
         }
     }
 
     /// It has ended.
     pub fn finish(self, ended: Ended, status: Option<StatusCode>, at: Instant) {
-        self.of.slots.of(self.worker).statuses[status_class(status)].add();
+        self.of.slot(self.worker).statuses[status_class(status)].add();
         let fault = ended.fault();
         let is_ours = matches!(fault, Fault::Member | Fault::Policy | Fault::Host) && ended != Ended::HostLeft;
         // Whoever goes away from a 500 has had it.
@@ -185,12 +191,12 @@ impl Outcome {
     }
 
     fn each(&self, mut count: impl FnMut(&Series)) {
-        count(&self.of.slots.of(self.worker).all);
+        count(&self.of.slot(self.worker).all);
         self.of_pool().into_iter().for_each(count);
     }
 
     fn of_pool(&self) -> Option<&Series> {
-        Some(&self.of.slots.of(self.worker).by_pool[self.pool.get()?])
+        Some(&self.of.slot(self.worker).by_pool[self.pool.get()?])
     }
 }
 

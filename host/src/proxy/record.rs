@@ -8,22 +8,26 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{HOST, HeaderMap, HeaderName, REFERER, USER_AGENT};
-use hyper::{Method, StatusCode, Uri, Version};
+use hyper::StatusCode;
+use hyper::header::{HOST, HeaderName, REFERER, USER_AGENT};
 use tokio::time::Instant;
 
 use super::error::Error;
 use super::exchange::{Client, ExchangeId};
+use super::fields::Fields;
+use super::fields::name::{TRACEPARENT, TRACESTATE};
 use super::head::Head;
 use super::member::Member;
+use super::message::RequestHead;
 use super::outcomes::Outcome;
-use super::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
+use super::trace_context::TraceContext;
 use super::vip::Vip;
 use super::worker::Worker;
 use crate::causes::with_causes;
 use crate::telemetry::told::{Came, Ended, Text, Told, Trace, Try};
 use crate::telemetry::traces::{Traced, Tracer};
 use crate::telemetry::{PoolCounts, VipCounts};
+use crate::time::clock;
 
 /// What is known of one exchange so far.
 pub struct Record<'a> {
@@ -48,7 +52,7 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// Begins now, of a client.
     pub fn begin(worker: &'a Worker, client: &Client) -> Self {
-        let began = Instant::now();
+        let began = clock::now();
         let told = worker.teller.log.is_some().then(|| told(began, client).into());
         Self::new(worker, began, told, false)
     }
@@ -76,7 +80,8 @@ impl<'a> Record<'a> {
     }
 
     /// The head has been read.
-    pub fn head(&self, client: &Client, method: &Method, target: &Uri, version: Version, fields: &HeaderMap) {
+    pub fn head(&self, client: &Client, head: &RequestHead) {
+        let RequestHead { method, target, version, fields, .. } = head;
         if let Some(tracer) = &self.worker.teller.tracer {
             self.trace(tracer, client, fields);
         }
@@ -85,13 +90,13 @@ impl<'a> Record<'a> {
             told.method = Some(method.clone());
             told.target = Text::of(target.path_and_query().map_or("*", |target| target.as_str()).as_bytes());
             told.host = target.authority().map_or_else(|| field(HOST), |host| Text::of(host.as_str().as_bytes()));
-            told.version = Some(version);
+            told.version = Some(*version);
             told.user_agent = field(USER_AGENT);
             told.referer = field(REFERER);
         });
     }
 
-    fn trace(&self, tracer: &Tracer, client: &Client, fields: &HeaderMap) {
+    fn trace(&self, tracer: &Tracer, client: &Client, fields: &Fields) {
         match tracer.trace(fields, client.peer.is_trusted()) {
             Traced::Recorded(trace) => {
                 let mut told = self.told.borrow_mut();
@@ -159,7 +164,7 @@ impl<'a> Record<'a> {
 
     /// A member is tried. To be told what comes of it, or it was abandoned.
     pub fn tries<'t>(&'t self, pool: &'t PoolCounts, member: &'t Member) -> Attempt<'t> {
-        let began = Instant::now();
+        let began = clock::now();
         let span = self.worker.teller.tracer.as_ref().map_or(0, Tracer::random);
         let connected = Cell::new(None);
         Attempt { record: self, pool, member, began, connected, answered: Cell::new(None), came: Came::Abandoned, span }
@@ -196,7 +201,7 @@ impl<'a> Record<'a> {
     }
 
     fn count(&self, ended: Ended) {
-        let ended_at = Instant::now();
+        let ended_at = clock::now();
         let Self { worker, status, received_bytes, sent_bytes, .. } = self;
         let (received, sent) = (received_bytes.get(), sent_bytes.get());
         let vip = self.vip.borrow();
@@ -241,7 +246,7 @@ pub struct Attempt<'t> {
 
 impl Attempt<'_> {
     /// Writes into a request's fields by whom it is made, where that is traced.
-    pub fn sign(&self, fields: &mut HeaderMap) {
+    pub fn sign(&self, fields: &mut Fields) {
         let record = self.record;
         if record.worker.teller.tracer.is_none() {
             return;
@@ -258,14 +263,15 @@ impl Attempt<'_> {
 
     /// A new connection is open.
     pub fn connected(&self) {
-        let took = self.began.elapsed();
+        let took = clock::now() - self.began;
         self.connected.set(Some(took));
         self.pool.connected(self.record.worker.id, took);
     }
 
     /// The member's answer has begun.
     pub fn answered(mut self, status: StatusCode) {
-        let first_byte = self.began.elapsed() - self.connected.get().unwrap_or_default();
+        let took = clock::now() - self.began;
+        let first_byte = took.saturating_sub(self.connected.get().unwrap_or_default());
         self.answered.set(Some((status, first_byte)));
         self.came = Came::Answered;
     }

@@ -15,6 +15,7 @@ use super::connector::{ConnectionKey, MemberExchange};
 use super::error::Error;
 use super::exchange::Flight;
 use super::h1::member::Failure;
+use super::message::Response;
 use super::pool::InUse;
 use super::queue::Place;
 use super::session::Session;
@@ -24,12 +25,11 @@ use crate::telemetry::Limit;
 use crate::telemetry::told::Ended;
 
 /// An answer's content: our own few bytes, or a member's stream.
-#[expect(clippy::large_enum_variant, reason = "nearly all are the large one, and a box would be one more for each")]
 pub enum Body {
     /// Made here.
     Full(Option<Bytes>),
     /// Streamed from a member.
-    Member(MemberBody),
+    Member(Box<MemberBody>),
 }
 
 /// A member's answer, with what must outlive it. When the client goes away this is dropped, and with it the connection to
@@ -75,48 +75,48 @@ impl Body {
         Self::Full(Some(bytes.into()))
     }
 
-    /// Content streamed from a member.
+    /// An answer whose content is streamed from a member.
     pub(super) fn member(
         sent: Sent,
-        status: StatusCode,
         worker: &Rc<Worker>,
         keeps_trailers: bool,
         limits: Limits,
         flight: Option<Flight>,
-    ) -> Self {
-        Self::Member(MemberBody {
-            exchange: Some(sent.exchange),
+    ) -> Response<Self> {
+        let Sent { response, exchange, key, member, place } = sent;
+        let is_tunnel = response.status == StatusCode::SWITCHING_PROTOCOLS;
+        response.with_body(Self::Member(Box::new(MemberBody {
+            exchange: Some(exchange),
             ended: false,
-            key: sent.key,
+            key,
             worker: worker.clone(),
-            use_of_member: sent.member,
+            use_of_member: member,
             keeps_trailers,
-            is_tunnel: status == StatusCode::SWITCHING_PROTOCOLS,
+            is_tunnel,
             limits,
             silent_since: None,
             alarm: None,
             closing: None,
-            _place: sent.place,
+            _place: place,
             flight,
-        })
+        })))
     }
 
     /// Ends it as these sessions say, where it is a tunnel.
-    pub(super) fn of_session(mut self, session: &Session) -> Self {
-        if let Self::Member(body) = &mut self
+    pub(super) fn ends_with(&mut self, session: &Session) {
+        if let Self::Member(body) = self
             && body.is_tunnel
         {
             body.flight.iter_mut().for_each(Flight::becomes_tunnel);
             body.closing = session.spec.upgraded_limit.map(|_| Box::pin(session.closing()) as _);
         }
-        self
     }
 
     /// Ready when a tunnel is to be closed.
     pub fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Member(MemberBody { closing: Some(closing), .. }) => closing.as_mut().poll(cx),
-            _ => Poll::Pending,
+            Self::Member(body) => body.closing.as_mut().map_or(Poll::Pending, |closing| closing.as_mut().poll(cx)),
+            Self::Full(_) => Poll::Pending,
         }
     }
 
@@ -134,16 +134,16 @@ impl Body {
     /// Passes on what the client still sends; answers whether anything moved.
     pub fn drive(&mut self, cx: &mut Context<'_>) -> bool {
         match self {
-            Self::Member(MemberBody { exchange: Some(exchange), .. }) => exchange.drive(cx),
-            _ => false,
+            Self::Member(body) => body.exchange.as_mut().is_some_and(|exchange| exchange.drive(cx)),
+            Self::Full(_) => false,
         }
     }
 
     /// Whether all that the client sends has been passed on.
     pub fn is_request_done(&self) -> bool {
         match self {
-            Self::Member(MemberBody { exchange: Some(exchange), .. }) => exchange.is_request_done(),
-            _ => true,
+            Self::Member(body) => body.exchange.as_ref().is_none_or(MemberExchange::is_request_done),
+            Self::Full(_) => true,
         }
     }
 

@@ -9,29 +9,34 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rustc_hash::FxBuildHasher;
+
 use super::vip::Vip;
 use crate::spec::VipSpec;
+
+/// What is in it is the configuration's, so nobody can fill it with texts that hash alike.
+type Table<T> = HashMap<Box<str>, T, FxBuildHasher>;
 
 /// All vips of a release, arranged for lookup.
 #[derive(Default)]
 pub struct Router {
-    listeners: HashMap<Box<str>, Hosts>,
+    listeners: Table<Hosts>,
 }
 
 #[derive(Default)]
 struct Hosts {
-    exact: HashMap<Box<str>, Paths>,
+    exact: Table<Paths>,
     /// By what follows the `*`, dot included.
-    wildcards: HashMap<Box<str>, Paths>,
+    wildcards: Table<Paths>,
     longest_wildcard: usize,
     any: Paths,
 }
 
 #[derive(Default)]
 struct Paths {
-    exact: HashMap<Box<str>, Arc<Vip>>,
+    exact: Table<Arc<Vip>>,
     longest_exact: usize,
-    by_prefix: HashMap<Box<str>, Arc<Vip>>,
+    by_prefix: Table<Arc<Vip>>,
     longest_prefix: usize,
 }
 

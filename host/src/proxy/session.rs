@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use hyper::header::HeaderValue;
@@ -51,15 +51,23 @@ impl Sessions {
         if vip.session == SessionSpec::default() {
             return None;
         }
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, session| session.strong_count() > 0);
         let content = content(name, spec, policies);
+        let mut known = self.known();
         let session = known.get(&content).and_then(Weak::upgrade).unwrap_or_else(|| {
             let session = Arc::new(Session::new(name, vip.session.clone(), workers));
             known.insert(content, Arc::downgrade(&session));
             session
         });
         Some(session)
+    }
+
+    /// Forgets those that no release has any more. For each release that is made, and not for each of its vips.
+    pub fn sweep(&self) {
+        self.known().retain(|_, session| session.strong_count() > 0);
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Digest, Weak<Session>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,8 +127,11 @@ impl Session {
         self.in_flight.iter().map(|slot| slot.load(Ordering::SeqCst)).sum()
     }
 
-    /// The vip serves: its tunnels go on.
+    /// The vip serves: its tunnels go on, and nobody waits for its requests to end.
     pub fn stays(&self) {
+        if self.is_awaited.swap(false, Ordering::SeqCst) {
+            self.ended.notify_waiters();
+        }
         self.closes.send_if_modified(|at| at.take().is_some());
     }
 
@@ -193,7 +204,10 @@ impl Held {
 
     /// Whether a request of these sessions need not wait.
     pub fn is_over(&self) -> bool {
-        self.is_fenced.load(Ordering::SeqCst) && self.old.in_flight() == 0 || self.until <= Instant::now()
+        // What is taken back serves again, and its requests may never be none.
+        let is_taken_back = !self.old.is_awaited.load(Ordering::SeqCst);
+        let have_ended = self.is_fenced.load(Ordering::SeqCst) && self.old.in_flight() == 0;
+        is_taken_back || have_ended || self.until <= Instant::now()
     }
 
     /// Whether it is these that are waited for.

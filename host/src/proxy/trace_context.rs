@@ -1,11 +1,9 @@
 //! Which trace a request belongs to: the fields `traceparent` and `tracestate` (W3C Trace Context, levels 1 and 2).
 
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::HeaderValue;
 
-/// Names the trace and the span that a request was made by.
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// What tracing systems keep beside it.
-pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+use super::fields::name::{TRACEPARENT, TRACESTATE};
+use super::fields::{Fields, Value};
 
 /// Whoever made the request records it.
 pub const SAMPLED: u8 = 1;
@@ -28,8 +26,8 @@ pub struct TraceContext {
 
 impl TraceContext {
     /// What a request's fields say, where they say it as they should.
-    pub fn of(fields: &HeaderMap) -> Option<Self> {
-        let mut values = fields.get_all(TRACEPARENT).iter();
+    pub fn of(fields: &Fields) -> Option<Self> {
+        let mut values = fields.get_all(TRACEPARENT);
         let (value, None) = (values.next()?, values.next()) else { return None };
         Self::parse(value.as_bytes())
     }
@@ -84,8 +82,8 @@ fn hex(digits: &[u8]) -> Option<u128> {
 }
 
 /// Whether a request's `tracestate` can be passed on; one that cannot be read must not be.
-pub fn has_good_state(fields: &HeaderMap) -> bool {
-    let lists = fields.get_all(TRACESTATE).iter().map(HeaderValue::as_bytes);
+pub fn has_good_state(fields: &Fields) -> bool {
+    let lists = fields.get_all(TRACESTATE).map(Value::as_bytes);
     let members = lists.flat_map(|list| list.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     let mut keys: Vec<&[u8]> = Vec::new();
     for member in members.filter(|member| !member.is_empty()) {
@@ -130,7 +128,7 @@ mod tests {
 
     fn read(values: &[&str]) -> Option<TraceContext> {
         let fields = values.iter().map(|value| (TRACEPARENT, HeaderValue::from_str(value).unwrap()));
-        TraceContext::of(&fields.fold(HeaderMap::new(), |mut fields, (name, value)| {
+        TraceContext::of(&fields.fold(Fields::default(), |mut fields, (name, value)| {
             fields.append(name, value);
             fields
         }))
@@ -177,7 +175,7 @@ mod tests {
     #[test]
     fn states_that_cannot_be_read_are_not_passed_on() {
         let check = |value: &str, expected: bool| {
-            let fields = HeaderMap::from_iter([(TRACESTATE, HeaderValue::from_str(value).unwrap())]);
+            let fields = Fields::from_iter([(TRACESTATE, HeaderValue::from_str(value).unwrap())]);
             assert_eq!(has_good_state(&fields), expected, "{value}");
         };
         let list = |length: usize| (0..length).map(|at| format!("k{at}=v")).collect::<Vec<_>>().join(",");
@@ -198,7 +196,7 @@ mod tests {
         check("t@1x=1", false);
         check(&format!("{}=1", "k".repeat(257)), false);
         check(&format!("k={}", "v".repeat(257)), false);
-        let fields = HeaderMap::from_iter([(TRACESTATE, HeaderValue::from_bytes(b"k=\xff").unwrap())]);
+        let fields = Fields::from_iter([(TRACESTATE, HeaderValue::from_bytes(b"k=\xff").unwrap())]);
         assert!(!has_good_state(&fields));
     }
 }

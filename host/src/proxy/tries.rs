@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use hyper::Response;
-use hyper::header::{RETRY_AFTER, SET_COOKIE};
-use hyper::http::request::Parts;
+use super::fields::name::{RETRY_AFTER, SET_COOKIE};
 use tokio::time::Instant;
 
 use super::affinity::hash_of;
@@ -24,6 +22,7 @@ use super::forwarded::Scheme;
 use super::h1::member::Failure;
 use super::head::Head;
 use super::member::Member;
+use super::message::{RequestHead, Response};
 use super::pool::{Choice, InUse, Pool};
 use super::queue::Place;
 use super::record::Attempt;
@@ -35,7 +34,7 @@ use super::vip::Vip;
 use super::worker::Worker;
 use crate::policy::answer::Route;
 use crate::spec::pool::Protocol;
-use crate::time;
+use crate::time::{self, clock};
 
 /// Idle connections of HTTP/1 to one member tried for one request. Each may have been closed meanwhile.
 const REUSES_MAX: usize = 4;
@@ -95,7 +94,7 @@ impl<'a> Aim<'a> {
             key: of_route.or_else(of_request),
             bound: sticky.and_then(|value| worker.ground.sticky_key.read(value, pool)),
             timeouts,
-            deadline: timeouts.whole.map(|whole| Instant::now() + whole),
+            deadline: timeouts.whole.map(|whole| clock::now() + whole),
         }
     }
 
@@ -106,7 +105,7 @@ impl<'a> Aim<'a> {
             && self.bound != Some(member)
         {
             let cookie = worker.ground.sticky_key.set_cookie(member, self.pool, sticky, scheme);
-            sent.response.headers_mut().append(SET_COOKIE, cookie);
+            sent.response.fields.append(SET_COOKIE, cookie);
         }
     }
 
@@ -134,14 +133,14 @@ impl<'a> Aim<'a> {
 
 impl Sent {
     /// Whether it is better tried again: the answer says that another member may know better, and nothing is lost.
-    fn may_be_repeated(&self, statuses: &[u16], parts: &Parts) -> bool {
-        let status = self.response.status();
-        statuses.contains(&status.as_u16()) && parts.method.is_idempotent() && self.exchange.is_repeatable()
+    fn may_be_repeated(&self, statuses: &[u16], head: &RequestHead) -> bool {
+        let status = self.response.status;
+        statuses.contains(&status.as_u16()) && head.method.is_idempotent() && self.exchange.is_repeatable()
     }
 
     /// When its member wants to be tried again (RFC 9110, 10.2.3).
     fn retry_after(&self) -> Option<Duration> {
-        let text = self.response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
+        let text = self.response.fields.get(RETRY_AFTER)?.to_str()?.trim();
         let after = match text.parse() {
             Ok(seconds) => Duration::from_secs(seconds),
             Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok()?,
@@ -157,28 +156,33 @@ impl Unsent {
     }
 
     /// Whether it can be sent again: to another member, or on another connection to the same.
-    fn may_be_repeated(&self, parts: &Parts) -> bool {
-        self.body.is_some() && self.failure.is_of_member() && (!self.seen || parts.method.is_idempotent())
+    fn may_be_repeated(&self, head: &RequestHead) -> bool {
+        self.body.is_some() && self.failure.is_of_member() && (!self.seen || head.method.is_idempotent())
     }
 }
 
 impl Line<'_> {
     /// Sends a request to a member of the pool, and to others where that one fails.
-    pub(super) async fn send(&self, aim: &Aim<'_>, parts: &mut Parts, mut body: RequestBody) -> Result<Sent, Error> {
+    pub(super) async fn send(
+        &self,
+        aim: &Aim<'_>,
+        head: &mut RequestHead,
+        mut body: RequestBody,
+    ) -> Result<Sent, Error> {
         let retries = &aim.pool.spec.retries;
         aim.pool.budget.deposit(time::nanos_since_start());
         let (mut member, place) = self.member(aim).await?;
         let mut tried = Vec::new();
         loop {
             let known = member.member.clone();
-            let outcome = self.try_member(aim, member, parts, body).await;
+            let outcome = self.try_member(aim, member, head, body).await;
             let may_be_repeated = match &outcome {
-                Ok(sent) => sent.may_be_repeated(&retries.statuses, parts),
-                Err(unsent) => unsent.may_be_repeated(parts),
+                Ok(sent) => sent.may_be_repeated(&retries.statuses, head),
+                Err(unsent) => unsent.may_be_repeated(head),
             };
             // Whatever becomes of this request: the tries of others would come to a member that asked for none.
             if let Ok(sent) = &outcome
-                && retries.statuses.contains(&sent.response.status().as_u16())
+                && retries.statuses.contains(&sent.response.status.as_u16())
                 && let Some(after) = sent.retry_after()
             {
                 known.leave_alone(after);
@@ -261,7 +265,7 @@ impl Line<'_> {
         &self,
         aim: &Aim<'_>,
         member: InUse,
-        parts: &mut Parts,
+        head: &mut RequestHead,
         mut body: RequestBody,
     ) -> Result<Sent, Unsent> {
         let connector = &self.worker.connector;
@@ -277,9 +281,9 @@ impl Line<'_> {
         for _ in 0..reuses {
             let Some(connection) = connector.reuse(&key, transport.protocol) else { break };
             let attempt = self.record.tries(&aim.pool.counts, &member.member);
-            match self.send_on(connection, parts, body, aim, &member, attempt).await {
+            match self.send_on(connection, head, body, aim, &member, attempt).await {
                 Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member, place: None }),
-                Err(unsent) if unsent.may_be_repeated(parts) && is_of_connection(&unsent.failure) => {
+                Err(unsent) if unsent.may_be_repeated(head) && is_of_connection(&unsent.failure) => {
                     body = unsent.body.expect("it may be repeated");
                 }
                 Err(unsent) => return Err(member.blame(unsent)),
@@ -296,7 +300,7 @@ impl Line<'_> {
         let unsent = match Box::pin(connector.open(way)).await {
             Ok(connection) => {
                 attempt.connected();
-                match self.send_on(connection, parts, body, aim, &member, attempt).await {
+                match self.send_on(connection, head, body, aim, &member, attempt).await {
                     Ok((response, exchange)) => return Ok(Sent { response, exchange, key, member, place: None }),
                     Err(unsent) => unsent,
                 }
@@ -318,17 +322,17 @@ impl Line<'_> {
     async fn send_on(
         &self,
         connection: MemberConnection,
-        parts: &mut Parts,
+        head: &mut RequestHead,
         body: RequestBody,
         aim: &Aim<'_>,
         member: &InUse,
         attempt: Attempt<'_>,
     ) -> Result<(Response<()>, MemberExchange), Unsent> {
-        attempt.sign(&mut parts.headers);
+        attempt.sign(&mut head.fields);
         let address = || member.member.address.clone();
         let timeout = aim.timeouts.response;
-        let began = Instant::now();
-        let mut exchange = match connection.begin(parts, body) {
+        let began = clock::now();
+        let mut exchange = match connection.begin(head, body) {
             Ok(exchange) => exchange,
             Err((fault, body)) => {
                 // What cannot be said to members of this kind is no failure of this one, and no other would do better.
@@ -363,8 +367,8 @@ impl Line<'_> {
         match answer.await {
             Ok(response) => {
                 // Not from the beginning: an upload is the client's time.
-                member.answered(response.status(), exchange.moved().elapsed());
-                attempt.answered(response.status());
+                member.answered(response.status, clock::now() - exchange.moved());
+                attempt.answered(response.status);
                 Ok((response, exchange))
             }
             Err(failure) => {

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::connector::Connector;
 use super::exchange::ExchangeIds;
 use super::head::Head;
-use super::instances::{Asked, Instances};
+use super::instances::{Asked, Instances, Live};
 use super::listener::{self, Listener};
 use super::log_budget::LogBudget;
 use super::socket::Socket;
@@ -75,7 +75,7 @@ pub enum Order {
         /// Made and configured elsewhere.
         made: Vec<(PolicyId, Instance)>,
         /// All policies that may be asked from now on.
-        live: Vec<PolicyId>,
+        live: Arc<Live>,
         /// Told when it is done.
         done: oneshot::Sender<()>,
     },
@@ -114,6 +114,30 @@ pub struct Handle {
 }
 
 impl Worker {
+    /// A worker that has no instance and no connection yet, for the thread that calls. [`Worker::start`] gives it a
+    /// thread, listeners and orders of its own.
+    pub fn new(id: usize, shared: Shared) -> Self {
+        let Shared { current, ground, falls, teller } = shared;
+        Self {
+            id,
+            current,
+            connector: Connector::new(id, ground.workers, ground.descriptors.clone()),
+            ground,
+            ids: ExchangeIds::default(),
+            falls,
+            log: LogBudget::default(),
+            teller,
+            instances: RefCell::default(),
+            date: RefCell::default(),
+            seeds: Cell::new(getrandom::u64().expect("the system has randomness")),
+        }
+    }
+
+    /// Holds these instances, which were made elsewhere, and keeps none but those of `live`.
+    pub fn warm(&self, made: Vec<(PolicyId, Instance)>, live: &Live) {
+        self.instances.borrow_mut().warm(made, live);
+    }
+
     /// Starts a worker's thread. It ends, once draining, with its last connection.
     ///
     /// # Errors
@@ -136,7 +160,7 @@ impl Worker {
     }
 
     /// Asks a rung's policy.
-    pub fn ask(&self, rung: &Rung, head: Head, moment: Moment) -> (Head, Asked) {
+    pub fn ask(&self, rung: &Rung, head: Box<Head>, moment: Moment) -> (Box<Head>, Asked) {
         let Moment { now_nanos, seed } = moment;
         let inputs = Inputs { now_nanos, seed, loads: Some(rung.pools.clone()) };
         self.instances.borrow_mut().ask(&rung.policy, head, inputs)
@@ -166,19 +190,7 @@ impl Worker {
 }
 
 async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Order>) {
-    let worker = Rc::new(Worker {
-        id,
-        current: shared.current,
-        connector: Connector::new(id, shared.ground.workers, shared.ground.descriptors.clone()),
-        ground: shared.ground,
-        ids: ExchangeIds::default(),
-        falls: shared.falls,
-        log: LogBudget::default(),
-        teller: shared.teller,
-        instances: RefCell::default(),
-        date: RefCell::default(),
-        seeds: Cell::new(getrandom::u64().expect("the system has randomness")),
-    });
+    let worker = Rc::new(Worker::new(id, shared));
     let mut listeners = HashMap::<Arc<str>, Vec<oneshot::Sender<()>>>::new();
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     loop {
@@ -192,7 +204,7 @@ async fn run(id: usize, shared: Shared, mut orders: mpsc::UnboundedReceiver<Orde
         };
         match order {
             Some(Order::Warm { made, live, done }) => {
-                worker.instances.borrow_mut().warm(made, &live);
+                worker.warm(made, &live);
                 let _ = done.send(());
             }
             Some(Order::Listen(listener, socket)) => {

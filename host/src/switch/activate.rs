@@ -102,7 +102,7 @@ impl Switch {
         let policies = self.stage(&spec, Some(&current.spec)).await?;
         let release = self.make(number, spec.clone(), policies, current.policies.clone()).await?;
         self.open_listeners(&release)?;
-        self.warm(&release).await;
+        self.make_room_and_warm(&release).await?;
         let prepared = self.prepare(&release, origin).await;
 
         // First: a step that came between has its members watched, not those of this change.

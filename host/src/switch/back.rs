@@ -118,7 +118,7 @@ impl Switch {
             let made = async {
                 let policies = self.stage(&content, None).await?;
                 let release = self.make(number, content, policies, current.policies.clone()).await?;
-                self.warm(&release).await;
+                self.make_room_and_warm(&release).await?;
                 Ok::<_, Refusal>(release)
             };
             let release = made.await?;

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use super::receipt::Origin;
 use super::{Refusal, Switch};
+use crate::policy::Policy;
 use crate::proxy::health::Health;
 use crate::proxy::pool::Pool;
 use crate::proxy::seat::{MemberState, Seat};
@@ -97,10 +98,13 @@ pub(super) fn coming_into_use(old: &Release, new: &Release) -> Vec<Arc<Pool>> {
     let mut coming: Vec<Arc<Pool>> = Vec::new();
     for (name, vip) in &new.spec.vips {
         let before = old.spec.vips.get(name);
-        let before: Vec<_> = before.into_iter().flat_map(|vip| destinations(old, &vip.decider)).collect();
+        let before = || before.into_iter().flat_map(|vip| destinations(old, &vip.decider));
         for pool in destinations(new, &vip.decider) {
-            let is_used = before.iter().any(|before| before.name == pool.name && goes_alike(&before.spec, &pool.spec));
-            if !is_used {
+            // Releases share pools that they define alike: mostly there is nothing to compare.
+            let is_alike = |before: &Arc<Pool>| {
+                Arc::ptr_eq(before, pool) || before.name == pool.name && goes_alike(&before.spec, &pool.spec)
+            };
+            if !before().any(is_alike) {
                 coming.push(pool.clone());
             }
         }
@@ -120,14 +124,16 @@ fn goes_alike(one: &PoolSpec, other: &PoolSpec) -> bool {
 }
 
 fn destinations<'a>(release: &'a Release, decider: &'a DeciderSpec) -> impl Iterator<Item = &'a Arc<Pool>> {
-    let names: Vec<&str> = match decider {
-        DeciderSpec::Pool(pool) => vec![pool],
-        DeciderSpec::Policy(name) => {
-            let pools = release.policies.get(name.as_str()).map_or(&[][..], |policy| &policy.manifest.pools);
-            pools.iter().filter_map(|pool| Some(release.spec.pool_meant(name, pool)?.0.as_str())).collect()
-        }
+    let (pool, policy) = match decider {
+        DeciderSpec::Pool(pool) => (Some(pool), None),
+        DeciderSpec::Policy(name) => (None, release.policies.get(name.as_str())),
     };
-    names.into_iter().filter_map(|name| release.pools.get(name))
+    let meant = |policy: &'a Arc<Policy>| {
+        let pools = policy.manifest.pools.iter();
+        pools.filter_map(|pool| Some(release.spec.pool_meant(&policy.build.name, pool)?.0))
+    };
+    let names = pool.into_iter().chain(policy.into_iter().flat_map(meant));
+    names.filter_map(|name| release.pools.get(name.as_str()))
 }
 
 /// Why none of a pool's members is fit, if so, as far as that is known. An empty pool is nobody's mistake to be kept from:

@@ -22,6 +22,20 @@ pub enum Refusal {
     /// The change does not make a release.
     #[error(transparent)]
     Change(#[from] ChangeError),
+    /// Requests would find no room to ask their policies in.
+    #[error(
+        "{policies} policies would be asked, each in an instance for each of {workers} workers: {} instances, and there is \
+         room for {room}",
+        policies * workers
+    )]
+    NoRoom {
+        /// Those of what serves and of what is to serve, together.
+        policies: usize,
+        /// Each has its own instances.
+        workers: usize,
+        /// Instances that there can be.
+        room: u32,
+    },
     /// A listener cannot be had.
     #[error("{0}")]
     Listen(String),

@@ -265,14 +265,6 @@ pub struct Gist {
 impl Gist {
     /// Read from a content as it is kept, which may be long, and of which little is needed. `None` where it is none.
     pub fn read(content: &str) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Policies {
-            policies: BTreeMap<String, Policy>,
-        }
-        #[derive(Deserialize)]
-        struct Policy {
-            digest: Option<Digest>,
-        }
         let Policies { policies } = serde_json::from_str(content).ok()?;
         let builds = policies.into_iter().filter_map(|(name, policy)| Some((plain(&name).to_owned(), policy.digest?)));
         // A content is named by its text, see `Spec::digest`.
@@ -284,6 +276,20 @@ impl Gist {
         let builds = builds(&release.spec).map(|(name, digest)| (name.to_owned(), digest)).collect();
         Self { digest: release.digest, builds }
     }
+}
+
+/// The builds that a content names: all that is read of it, where nothing else is needed.
+#[derive(Deserialize)]
+pub struct Policies {
+    /// Its policies by name.
+    pub policies: BTreeMap<String, PolicyBuild>,
+}
+
+/// A policy's build.
+#[derive(Deserialize)]
+pub struct PolicyBuild {
+    /// Where there is one.
+    pub digest: Option<Digest>,
 }
 
 /// A content's policies and their builds.

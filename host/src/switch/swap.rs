@@ -3,6 +3,7 @@
 //! Whatever serves is put here, whole, under the state's lock. What is left of releases before ends by itself, see
 //! `settle_sessions`. A step back keeps no sessions with what it goes back from.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,12 +108,12 @@ fn keeps_sessions(release: &Release) -> bool {
 }
 
 fn sessions(release: &Release) -> impl Iterator<Item = &Arc<Session>> {
-    release.vips.values().filter_map(|vip| vip.session.as_ref())
+    release.with_session.iter().filter_map(|vip| vip.session.as_ref())
 }
 
 /// Vips that are left with requests in flight, and whose next ones are to wait for these.
 fn held(old: &Release, new: &Release, at: Instant) -> Vec<Arc<Held>> {
-    let held = old.vips.values().filter_map(|vip| {
+    let held = old.with_session.iter().filter_map(|vip| {
         let session = vip.session.as_ref()?;
         let most = session.spec.mode.holds_for()?;
         let comes = new.vips.get(&vip.name)?;
@@ -124,11 +125,14 @@ fn held(old: &Release, new: &Release, at: Instant) -> Vec<Arc<Held>> {
 
 /// Tells the tunnels of vips that are left how long they may go on, and those of vips that serve that they may.
 fn part(before: &Serving, after: &Serving) {
-    let serve: Vec<_> = after.releases().flat_map(|release| sessions(release)).collect();
-    serve.iter().for_each(|session| session.stays());
+    let mut serve = HashSet::new();
+    for session in after.releases().flat_map(|release| sessions(release)) {
+        serve.insert(Arc::as_ptr(session));
+        session.stays();
+    }
     let now = Instant::now();
     for session in before.releases().flat_map(|release| sessions(release)) {
-        if !serve.iter().any(|serves| Arc::ptr_eq(serves, session)) {
+        if !serve.contains(&Arc::as_ptr(session)) {
             session.is_left(now);
         }
     }

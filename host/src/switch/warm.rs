@@ -7,7 +7,9 @@ use super::change::ChangeError;
 use super::{KEPT_READY, Refusal, Switch};
 use crate::causes::with_causes;
 use crate::policy::admit::{Rejection, readmit, stage_build};
-use crate::policy::{Build, Policy, PolicyId};
+use crate::policy::wasm::Engine;
+use crate::policy::{Build, Policy};
+use crate::proxy::instances::Live;
 use crate::proxy::worker::Order;
 use crate::release::{Policies, Release};
 use crate::spec::{DeciderSpec, PolicySpec, Spec};
@@ -83,25 +85,51 @@ impl Switch {
         Ok(Arc::new(made.map_err(ChangeError::from)?))
     }
 
-    /// Puts an instance of each policy that `release` needs on every worker, beside those of all ready releases.
+    /// As [`Switch::warm`], for a release that is to serve. Where there is no room for all, those that are only kept
+    /// ready get their instances when they are asked.
     ///
-    /// Instances are made here, on a thread where a guest may take its time, and handed over: a worker does nothing for
-    /// a switch but store them.
-    pub(super) async fn warm(&self, release: &Arc<Release>) {
-        let warm = self.state().live();
-        let live = warm.iter().copied().chain(release.live_ids()).collect();
-        let cold: Vec<Arc<Policy>> = release.live().filter(|policy| !warm.contains(&policy.id)).cloned().collect();
+    /// # Errors
+    /// When there is no room for what is needed at once: by what serves, and by this release.
+    pub(super) async fn make_room_and_warm(&self, release: &Arc<Release>) -> Result<(), Refusal> {
+        let workers = self.ground.workers;
+        let room = Engine::room(workers);
+        let with = |held: &Live| held.iter().copied().chain(release.live_ids()).collect::<Live>().len();
+        let fits = |policies: usize| policies * workers <= room as usize;
+        let mut held = self.state().live();
+        if !fits(with(&held)) {
+            held = self.current.serving().releases().flat_map(|release| release.live_ids()).collect();
+            let policies = with(&held);
+            if !fits(policies) {
+                return Err(Refusal::NoRoom { policies, workers, room });
+            }
+            self.hand_over(Vec::new(), held.clone()).await;
+        }
+        self.warm_beside(held, release).await;
+        Ok(())
+    }
+
+    /// Puts an instance of each policy that `release` needs on every worker, beside those of all ready releases.
+    async fn warm(&self, release: &Arc<Release>) {
+        let held = self.state().live();
+        self.warm_beside(held, release).await;
+    }
+
+    async fn warm_beside(&self, held: Live, release: &Arc<Release>) {
+        let cold: Vec<Arc<Policy>> = release.live().filter(|policy| !held.contains(&policy.id)).cloned().collect();
+        let live = held.into_iter().chain(release.live_ids()).collect();
         self.hand_over(cold, live).await;
     }
 
     /// Puts an instance of each of these on every worker, beside those of all ready releases. The caller holds the turn.
     pub(super) async fn warm_again(&self, cold: Vec<Arc<Policy>>) {
-        let live = self.state().live().into_iter().collect();
+        let live = self.state().live();
         self.hand_over(cold, live).await;
     }
 
-    async fn hand_over(&self, cold: Vec<Arc<Policy>>, live: Vec<PolicyId>) {
-        let workers = self.ground.workers;
+    /// Instances are made here, on a thread where a guest may take its time, and handed over: a worker does nothing for
+    /// a switch but store them.
+    async fn hand_over(&self, cold: Vec<Arc<Policy>>, live: Live) {
+        let (workers, live) = (self.ground.workers, Arc::new(live));
         let made = tokio::task::spawn_blocking(move || {
             let instances = |policy: &Arc<Policy>| match policy.instance() {
                 Ok(instance) => Some((policy.id, instance)),
@@ -187,7 +215,7 @@ impl Switch {
         self.put_again();
         if dropped {
             self.keep_watch(None);
-            let live = self.state().live().into_iter().collect();
+            let live = self.state().live();
             self.hand_over(Vec::new(), live).await;
             self.forget_unused().await;
         }

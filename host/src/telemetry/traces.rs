@@ -10,10 +10,10 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
-use hyper::header::HeaderMap;
 use tokio::sync::mpsc;
 
 use super::told::{Told, Trace};
+use crate::proxy::fields::Fields;
 use crate::proxy::trace_context::{RANDOM, SAMPLED, TraceContext, has_good_state};
 use crate::random::Random;
 
@@ -94,7 +94,7 @@ impl Tracer {
 
     /// Decides on a request with these fields. Only a trusted client's word is taken for what is recorded: others could
     /// have all that they send recorded.
-    pub fn trace(&self, fields: &HeaderMap, is_trusted: bool) -> Traced {
+    pub fn trace(&self, fields: &Fields, is_trusted: bool) -> Traced {
         let given = TraceContext::of(fields);
         let trace = given.map_or_else(|| u128::from(self.random()) << 64 | u128::from(self.random()), |it| it.trace);
         let is_recorded = match given {
@@ -124,7 +124,7 @@ impl Tracer {
     }
 
     /// Whether the states that came with a request go on with it.
-    pub fn keeps_state(fields: &HeaderMap) -> bool {
+    pub fn keeps_state(fields: &Fields) -> bool {
         TraceContext::of(fields).is_some() && has_good_state(fields)
     }
 
@@ -146,22 +146,23 @@ mod tests {
     use hyper::header::HeaderValue;
 
     use super::*;
-    use crate::proxy::trace_context::TRACEPARENT;
+    use crate::proxy::fields::Fields;
+    use crate::proxy::fields::name::TRACEPARENT;
 
     fn tracer(sample: f64) -> Tracer {
         Tracer { random: Cell::new(Random::seeded(7)), ..Tracer::new(mpsc::channel(1).0, sample) }
     }
 
-    fn fields(flags: &str) -> HeaderMap {
+    fn fields(flags: &str) -> Fields {
         let value = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
-        HeaderMap::from_iter([(TRACEPARENT, HeaderValue::try_from(value).unwrap())])
+        Fields::from_iter([(TRACEPARENT, HeaderValue::try_from(value).unwrap())])
     }
 
     #[test]
     fn roots_are_sampled_as_often_as_was_asked_for() {
         let recorded = |sample: f64| {
             let tracer = tracer(sample);
-            let traced = (0..10_000).map(|_| tracer.trace(&HeaderMap::new(), true));
+            let traced = (0..10_000).map(|_| tracer.trace(&Fields::default(), true));
             traced.filter(|traced| matches!(traced, Traced::Recorded(_))).count()
         };
         assert_eq!((recorded(0.0), recorded(1.0)), (0, 10_000));

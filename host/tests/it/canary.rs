@@ -11,7 +11,7 @@ use switchback_plugins::faulty;
 
 use crate::command_line::switchback;
 use crate::process::Site;
-use crate::support::{Answer, BY_GROUP, Host, Member, Setup, send, send_on, until, whole};
+use crate::support::{Answer, BY_GROUP, Host, Member, Setup, in_time, send, send_on, until, whole};
 
 /// Blue serves; green is there to be tried out.
 async fn blue_and_green() -> (Setup, [Member; 2]) {
@@ -138,10 +138,16 @@ async fn the_folder_and_the_file_wait_until_a_canary_is_over() {
     let text = std::fs::read_to_string(host.config_path()).unwrap();
     std::fs::write(host.config_path(), text.replace("[vips.web]\n", "[vips.web]\nrequests_max = 77\n")).unwrap();
     host.wait_for_entry("refuse", "r2 is a canary at 5 %").await;
+    let refused = async || host.history().await.iter().filter(|entry| entry["kind"] == "refuse").count();
+    in_time("both are refused", async {
+        while refused().await < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     // They look again every five seconds, and say so once each.
     tokio::time::sleep(std::time::Duration::from_secs(6)).await;
-    let refused = host.history().await.iter().filter(|entry| entry["kind"] == "refuse").count();
-    assert_eq!((refused, host.current()), (2, 1));
+    assert_eq!((refused().await, host.current()), (2, 1));
     host.control("POST", "/v1/back", "").await;
 
     until("both are taken in", || host.app().switch.trail().steps().len() == 3).await;

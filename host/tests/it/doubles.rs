@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::peers::{Speaks, serve_http2};
-use crate::support::{Body, Host, Member, in_time, serve, until, whole};
+use crate::support::{Body, Host, Member, in_time, read_head, serve, until, whole};
 
 /// A member that answers with its name, until it is told otherwise.
 pub(crate) struct Double {
@@ -117,7 +117,7 @@ impl Double {
         self.lets_go(self.told.requests.now.load(SeqCst));
     }
 
-    /// Closes every connection from now on, as soon as there is one.
+    /// Closes every connection from now on, as soon as it has a request.
     pub(crate) fn hangs_up(&self, hangs_up: bool) {
         self.told.hangs_up.store(hangs_up, SeqCst);
     }
@@ -148,8 +148,10 @@ impl Double {
     }
 }
 
-async fn serve_double(stream: TcpStream, speaks: Speaks, told: Arc<Told>) {
+async fn serve_double(mut stream: TcpStream, speaks: Speaks, told: Arc<Told>) {
     if told.hangs_up.load(SeqCst) {
+        // Not before it has the request: what nobody got is sent again whatever it is.
+        read_head(&mut stream).await;
         return;
     }
     let counting = told.clone();

@@ -1,6 +1,10 @@
 //! What policies can do, and what they cannot: every guest in `plugins/`, in front of real requests.
 
+use std::sync::Arc;
+
 use serde_json::json;
+use switchback::policy::admit::admit;
+use switchback::policy::validate::Candidate;
 use switchback_plugins as plugins;
 use switchback_plugins::faulty;
 
@@ -23,11 +27,92 @@ async fn a_policy_chooses_the_pool_of_each_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_of_many_policies_decides_for_its_own_vip() {
+    let (blue, green) = (Member::named("blue").await, Member::named("green").await);
+    let mut setup = Host::with().pool("blue", &[&blue]).pool("green", &[&green]);
+    setup = setup.config("[listeners.front]\naddress = \"127.0.0.1:0\"\n");
+    let otherwise = |at: usize| ["blue", "green"][at % 2];
+    for at in 0..12 {
+        let vip = format!("[vips.v{at}]\nlisten = \"front\"\nhosts = [\"v{at}.example\"]\npolicy = \"p{at}\"\n");
+        let config = format!("[policies.p{at}.config]\nrules = []\notherwise = \"{}\"\n", otherwise(at));
+        setup = setup.config(&(vip + &config)).policy(&format!("p{at}"), plugins::BY_HEADER);
+    }
+    let host = setup.start().await;
+    let asks = async |at: usize| {
+        let request = hyper::Request::get("/").header("host", format!("v{at}.example"));
+        host.send(request.body(whole("")).unwrap()).await.body
+    };
+    for at in 0..12 {
+        assert_eq!(asks(at).await, otherwise(at), "v{at}");
+    }
+    // Those that the switch leaves alone keep their instances, and the one that goes is not asked any more.
+    let (status, receipt) = host.control("PUT", "/v1/vips/v3", r#"{"pool":"blue"}"#).await;
+    assert_eq!(status, 200, "{receipt}");
+    for at in 0..12 {
+        assert_eq!(asks(at).await, if at == 3 { "blue" } else { otherwise(at) }, "v{at}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_component_built_for_wasi_decides_as_well() {
     let (setup, _blue, _green) = two_pools().await;
     let host = setup.config(BY_GROUP).policy("web", plugins::BY_HEADER_WASIP2).start().await;
     for _ in 0..3 {
         assert_eq!(host.get("/", &[("x-group", "green")]).await.body, "green");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_was_built_before_there_was_a_brief_way_decides_as_ever() {
+    let (setup, _blue, _green) = two_pools().await;
+    let host = setup.policy("web", faulty::LONGHAND).start().await;
+    for _ in 0..3 {
+        assert_eq!(host.get("/", &[("x-group", "green")]).await.body, "green");
+        assert_eq!(host.get("/", &[("cookie", "group=green")]).await.body, "green");
+        let answer = host.get("/", &[("x-group", "other")]).await;
+        assert_eq!((&*answer.body, answer.header("x-group")), ("blue", "other"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_of_any_length_is_seen_whole() {
+    // 40 bytes are handed over at once, more by another way; and an instance that has decided before is told with the call.
+    for (isolation, length) in ["worker", "request"].into_iter().flat_map(|it| [0, 39, 40, 41, 4096].map(|n| (it, n))) {
+        let (setup, _blue, _green) = two_pools().await;
+        let value = "x".repeat(length);
+        let config = format!(
+            "[policies.web]\nisolation = \"{isolation}\"\n[policies.web.config]\notherwise = \"blue\"\nrules = [{{ cookie = \"group\", value = \"{value}\", pool = \"green\" }}]\n"
+        );
+        let host = setup.config(&config).policy("web", plugins::BY_HEADER).start().await;
+        let answered = async |value: &str| host.get("/", &[("cookie", &format!("group={value}"))]).await.body;
+        assert_eq!(answered(&value).await, "green", "{length}");
+        assert_eq!(answered(&format!("{value}x")).await, "blue", "{length}");
+        assert_eq!(answered(&format!("y{}", value.get(1..).unwrap_or_default())).await, "blue", "{length}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_looked_up_in_every_request_is_found_in_each() {
+    let (setup, _blue, _green) = two_pools().await;
+    // One more than come with the call.
+    let config = "[policies.web.config]\notherwise = \"blue\"\nrules = [\n\
+        { header = \"x-a\", value = \"1\", pool = \"green\" },\n\
+        { cookie = \"a\", value = \"1\", pool = \"green\" },\n\
+        { header = \"x-b\", value = \"1\", pool = \"green\" }]\n";
+    let host = setup.config(config).workers(1).policy("web", plugins::BY_HEADER).start().await;
+    let long = "1".repeat(41);
+    for _ in 0..3 {
+        for (name, value, pool) in [
+            ("x-a", "1", "green"),
+            ("x-a", "2", "blue"),
+            ("cookie", "a=1", "green"),
+            ("cookie", "b=1", "blue"),
+            ("x-b", "1", "green"),
+            ("x-a", &long, "blue"),
+            ("x-c", "1", "blue"),
+        ] {
+            assert_eq!(host.get("/", &[(name, value)]).await.body, pool, "{name}: {value}");
+        }
     }
 }
 
@@ -134,8 +219,10 @@ async fn a_policy_that_traps_behind_a_point_of_no_return_stays_and_is_answered_f
     }
     host.wait_for_entry("fall", "trapped").await;
     assert_eq!(host.current(), 2);
-    let (_, crashes) = host.control("GET", "/v1/crashes", "").await;
-    assert_eq!(crashes.as_array().map(Vec::len), Some(1), "{crashes}");
+    // Written beside the traffic, after the entry.
+    let listed = || async { host.control("GET", "/v1/crashes", "").await.1.as_array().map_or(0, Vec::len) };
+    until_async(|| async { listed().await > 0 }).await;
+    assert_eq!(listed().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,6 +322,22 @@ async fn a_pool_that_is_not_there_is_refused_before_traffic() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_out_of_turn_is_refused_before_traffic() {
+    for (config, reason) in [
+        ("when = \"decide\"", "asked `GET /`, it trapped: asked for the whole request twice"),
+        ("when = \"configure\"", "trapped: asked about a request while none is decided"),
+        ("expects = 3", "trapped: expects a third lookup"),
+        ("expects = \"long\"", "trapped: expects a name of more than 256 bytes"),
+    ] {
+        let (setup, _blue, _green) = two_pools().await;
+        let host = setup.config(&format!("[policies.web]\nconfig = {{ {config} }}\n")).start().await;
+        let (status, answer) = host.control("PUT", "/v1/policies/web", faulty::OUT_OF_TURN.to_vec()).await;
+        assert_eq!(status, 422);
+        assert!(answer["message"].as_str().unwrap().contains(reason), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_way_back_the_fallback_pool_answers_and_the_policy_is_left_alone() {
     let (setup, _blue, _green) = two_pools().await;
     let host = setup.policy("web", faulty::TRAP).start().await;
@@ -296,4 +399,33 @@ async fn a_policy_that_nobody_asks_does_not_stand_in_the_way() {
     let after = text[green..].find("[vips").unwrap() + green;
     std::fs::write(host.config_path(), format!("{}{}", &text[..green], &text[after..])).unwrap();
     until("the edit serves", || host.current() == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_policies_than_there_is_room_for_are_refused() {
+    let (mut setup, _blue, _green) = two_pools().await;
+    setup = setup.workers(64).config(BY_GROUP).policy("web", plugins::BY_HEADER);
+    for at in 1..65 {
+        setup = setup.policy(&format!("p{at}"), plugins::CANARY);
+    }
+    let Err(error) = setup.try_start().await else { panic!("it starts") };
+    let expected = "65 policies would be asked, each in an instance for each of 64 workers: 4160 instances, and there is \
+                    room for 4096";
+    assert!(format!("{error:#}").contains(expected), "{error:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_is_loaded_once_however_often_it_comes() {
+    let (setup, _blue, _green) = two_pools().await;
+    let host = setup.config(BY_GROUP).policy("web", plugins::BY_HEADER).start().await;
+    let switch = &host.app().switch;
+    let admitted = async |name: &str, bytes: &'static [u8]| {
+        let candidate = Candidate { name: name.into(), bytes: bytes.into() };
+        admit(candidate, &switch.compiler, &switch.store).await.unwrap().artifact
+    };
+    let once = admitted("web", plugins::BY_HEADER).await;
+    assert!(Arc::ptr_eq(&once, &admitted("other", plugins::BY_HEADER).await));
+    assert!(!Arc::ptr_eq(&once, &admitted("web", plugins::CANARY).await));
+    // The host has it as well: for the policy that serves, and for what the next change brings.
+    assert!(Arc::strong_count(&once) >= 3, "{}", Arc::strong_count(&once));
 }

@@ -210,6 +210,24 @@ async fn new_requests_are_held_until_the_old_ones_have_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_held_goes_on_when_the_switch_is_taken_back() {
+    let Midway { host, feed, begun, members: _members, .. } =
+        midway("mode = \"hold\", hold_max = \"20s\"", "web").await;
+    let (address, switched) = (host.address(), Instant::now());
+    let held: Vec<_> =
+        (0..4).map(|_| tokio::spawn(async move { Answer::of(send(address, get()).await).await })).collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(held.iter().all(|held| !held.is_finished()));
+    assert_eq!(host.control("POST", "/v1/back", "").await.0, 200);
+    for held in held {
+        assert_eq!(in_time("what was held", held).await.unwrap().body, "blue");
+    }
+    assert!(switched.elapsed() < Duration::from_secs(15) && !begun.is_finished());
+    drop(feed);
+    assert_eq!(begun.await.unwrap().body, "begun");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_held_for_longer_than_was_said() {
     let Midway { host, feed, begun, switched, members: _members, .. } =
         midway("mode = \"hold\", hold_max = \"500ms\"", "web").await;

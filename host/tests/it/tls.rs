@@ -102,7 +102,7 @@ fn a_policy_sees_who_the_client_has_proven_to_be() {
             &format!(r#"{{ "clients": {{ "{clients}": "green" }}, "otherwise": "blue" }}"#),
         );
         let head = Head::probe("GET", "/", &[]).with_identity(identity.cloned());
-        let (_, answer) = policy.instance().unwrap().decide(head, Inputs::default());
+        let (_, answer) = policy.instance().unwrap().decide(Box::new(head), Inputs::default());
         format!("{:?}", answer.unwrap())
     };
     for known_as in ["spiffe://shop/alice", "CN=alice", &identity.fingerprint.to_string()] {
@@ -115,6 +115,6 @@ fn a_policy_sees_who_the_client_has_proven_to_be() {
 fn staged(bytes: &[u8], config: &str) -> Policy {
     let engine = Engine::new(1).unwrap();
     let artifact = Artifact::load(&engine, &compiler::compile(bytes).unwrap()).unwrap();
-    let compiled = Compiled { name: "web".into(), digest: Digest::of(bytes), artifact };
+    let compiled = Compiled { name: "web".into(), digest: Digest::of(bytes), artifact: artifact.into() };
     stage(&compiled, config, &["blue".to_owned(), "green".to_owned()], &Limits::default()).unwrap()
 }

@@ -16,6 +16,9 @@ pub const BLOCK: &[u8] = guest!("POLICY_BLOCK");
 /// `plugins/by-certificate`: chooses a pool by the name in the client's certificate.
 pub const BY_CERTIFICATE: &[u8] = guest!("POLICY_BY_CERTIFICATE");
 
+/// `plugins/by-cookie-and-path`: chooses a pool by the beginning of the path, or else by a cookie.
+pub const BY_COOKIE_AND_PATH: &[u8] = guest!("POLICY_BY_COOKIE_AND_PATH");
+
 /// `plugins/by-header`: chooses a pool by a header or cookie value.
 pub const BY_HEADER: &[u8] = guest!("POLICY_BY_HEADER");
 
@@ -57,6 +60,13 @@ pub mod faulty {
 
     /// Takes memory until it is refused, and traps then.
     pub const MEMORY_HOARD: &[u8] = guest!("FAULTY_MEMORY_HOARD");
+
+    /// Behaves, in the contract's first words: no `brief`.
+    pub const LONGHAND: &[u8] = guest!("FAULTY_LONGHAND");
+
+    /// Asks for the whole request twice; with `{ "when": "configure" }` it looks something up before there is one, with
+    /// `{ "expects": 3 }` or `"long"` it expects more than a host takes.
+    pub const OUT_OF_TURN: &[u8] = guest!("FAULTY_OUT_OF_TURN");
 
     /// Recurses without end.
     pub const STACK_OVERFLOW: &[u8] = guest!("FAULTY_STACK_OVERFLOW");

@@ -3,6 +3,7 @@
 //! Reads answers as a careful client does: what is shorter than it said, or is not what members send, is a failure
 //! whatever its status.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -21,6 +22,21 @@ pub(crate) struct Plan {
     pub(crate) length: usize,
     /// Hosts that are asked for in turn: `p0.test`, `p1.test` and so on.
     pub(crate) hosts: usize,
+    /// What is sent in turn, as it is, instead of what is made of method and hosts.
+    pub(crate) requests: Vec<Vec<u8>>,
+}
+
+impl Plan {
+    fn request(&self, number: usize) -> Cow<'_, [u8]> {
+        if let Some(request) = self.requests.get(number % self.requests.len().max(1)) {
+            return Cow::Borrowed(request);
+        }
+        let method = &self.method;
+        let content = if method == "POST" { "content-length: 2\r\n\r\nhi" } else { "\r\n" };
+        let host = number % self.hosts;
+        let request = format!("{method} /n/{number} HTTP/1.1\r\nhost: p{host}.test\r\nuser-agent: load\r\n{content}");
+        Cow::Owned(request.into_bytes())
+    }
 }
 
 /// What became of a request.
@@ -83,13 +99,8 @@ impl Connection {
         if self.stream.is_none() {
             self.stream = Some(connect(self.plan.address).map_err(|error| name(&error, "not-connected"))?);
         }
-        let Self { plan: Plan { method, length, hosts, .. }, stream: Some(stream), buffer } = self else {
-            unreachable!()
-        };
-        let content = if method == "POST" { "content-length: 2\r\n\r\nhi" } else { "\r\n" };
-        let host = number % *hosts;
-        let request = format!("{method} /n/{number} HTTP/1.1\r\nhost: p{host}.test\r\nuser-agent: load\r\n{content}");
-        stream.write_all(request.as_bytes()).map_err(|error| name(&error, "closed"))?;
+        let Self { plan, stream: Some(stream), buffer } = self else { unreachable!() };
+        stream.write_all(&plan.request(number)).map_err(|error| name(&error, "closed"))?;
         buffer.clear();
         let head = loop {
             if let Some(head) = Head::parse(buffer)? {
@@ -105,7 +116,7 @@ impl Connection {
             self.stream = None;
         }
         match head.status {
-            200 if content == *length => Ok(()),
+            200 if content == plan.length => Ok(()),
             200 => Err("other-content"),
             _ => Err("status"),
         }

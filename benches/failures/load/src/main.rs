@@ -5,10 +5,11 @@
 //! was due. So a proxy that stalls is not asked less often meanwhile, and pays for all who would have waited.
 //!
 //! Threads that block, one for each connection in use: a few hundred requests a second need no more, and nothing queues
-//! between the clock and the socket.
+//! between the clock and the socket. For thousands a second see `steady`.
 
 mod clock;
 mod exchange;
+mod steady;
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -27,15 +28,18 @@ const CONNECTIONS_MAX: usize = 4_000;
 /// Time between the start and the first request: the first connections are opened in it.
 const LEAD: Duration = Duration::from_millis(300);
 
-const USAGE: &str = "expected ADDRESS RATE SECONDS CONNECTIONS METHOD LENGTH HOSTS FILE";
+const USAGE: &str = "expected ADDRESS RATE SECONDS CONNECTIONS METHOD LENGTH HOSTS FILE, or \
+                     ADDRESS RATE SECONDS CONNECTIONS steady LENGTH REQUESTS FILE";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let [address, rate, seconds, connections, method, length, hosts, file] = arguments.as_slice() else {
         return Err(USAGE.into());
     };
-    let (length, hosts) = (length.parse()?, hosts.parse()?);
-    let plan = Plan { address: address.parse()?, method: method.clone(), length, hosts };
+    let is_steady = method == "steady";
+    let (hosts, requests) = if is_steady { (1, steady::requests(hosts)?) } else { (hosts.parse()?, Vec::new()) };
+    let method = if is_steady { "GET".into() } else { method.clone() };
+    let plan = Plan { address: address.parse()?, method, length: length.parse()?, hosts, requests };
     let (rate, seconds, connections): (u32, u32, usize) = (rate.parse()?, seconds.parse()?, connections.parse()?);
     let mut file = BufWriter::new(File::create(file)?);
     let starts_at = SystemTime::now().duration_since(UNIX_EPOCH)? + LEAD;
@@ -44,6 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{:.6}", starts_at.as_secs_f64())?;
     stdout.flush()?;
+    let run = if is_steady { steady::run } else { run };
     for exchange in run(&plan, rate, seconds, connections) {
         writeln!(file, "{exchange}")?;
     }

@@ -63,11 +63,9 @@ struct FileState {
 }
 
 /// A policy's file whose content is new.
-pub struct Arrived {
-    /// The policy.
-    pub name: String,
-    /// The content.
-    pub bytes: Bytes,
+struct Arrived {
+    name: String,
+    bytes: Bytes,
 }
 
 impl PolicyFolder {
@@ -101,7 +99,8 @@ impl PolicyFolder {
 
     /// Admits whatever is new, and makes a release with each.
     async fn take_in(&mut self) {
-        for Arrived { name, bytes } in self.arrived() {
+        for path in self.paths() {
+            let Some(Arrived { name, bytes }) = self.look(&path) else { continue };
             let digest = Digest::of(&bytes);
             match self.take_in_one(&name, bytes, digest).await {
                 Ok(()) => drop(self.read.insert(name, digest)),
@@ -132,7 +131,8 @@ impl PolicyFolder {
     /// Admits everything that is there, for the first release.
     pub async fn admit_all(&mut self) -> Vec<(String, Digest)> {
         let mut admitted = Vec::new();
-        for Arrived { name, bytes } in self.arrived() {
+        for path in self.paths() {
+            let Some(Arrived { name, bytes }) = self.look(&path) else { continue };
             match admit(Candidate { name: name.clone(), bytes }, &self.switch.compiler, &self.switch.store).await {
                 Ok(compiled) => {
                     admitted.push((name, compiled.digest));
@@ -151,8 +151,8 @@ impl PolicyFolder {
         self.read.extend(builds.iter().cloned());
     }
 
-    /// Reads every file whose content differs from what was last read under its name.
-    pub fn arrived(&mut self) -> Vec<Arrived> {
+    /// The files that are there. Each is read when its turn comes: hundreds of them at once would be much memory.
+    fn paths(&self) -> Vec<PathBuf> {
         let entries = match fs::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(error) => {
@@ -162,9 +162,10 @@ impl PolicyFolder {
         };
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
-        paths.iter().filter_map(|path| self.look(path)).collect()
+        paths
     }
 
+    /// Reads a file whose content differs from what was last read under its name.
     fn look(&mut self, path: &Path) -> Option<Arrived> {
         let name = policy_name(path)?;
         let closed = self.closed.remove(path);
@@ -281,7 +282,8 @@ fn read_file(path: &Path, known: Option<&FileState>, closed: bool) -> io::Result
     let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("a flag of the kernel fits");
     let file: File = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
     let state = FileState::of(&file.metadata()?);
-    let mut bytes = Vec::new();
+    // Reading to the end asks for a little more than there is.
+    let mut bytes = Vec::with_capacity(usize::try_from(state.size).unwrap_or(usize::MAX).min(POLICY_BYTES_MAX) + 64);
     // One byte more than is allowed, so that the check sees it.
     (&file).take(POLICY_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     if FileState::of(&file.metadata()?) != state {

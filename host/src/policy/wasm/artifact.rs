@@ -2,16 +2,23 @@
 
 use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, Linker, ResourceType};
+use wasmtime::component::{Component, Linker, Resource, ResourceType};
 
 use super::Engine;
-use super::contract::{self, Guest, PolicyPre};
+use super::contract::{self, BriefPolicy, BriefPolicyPre, Decision, Guest, PolicyPre, Route};
 use crate::proxy::head::Head;
 
 /// Native code of one policy, type-checked against the contract.
 #[derive(Clone)]
 pub struct Artifact {
-    pre: PolicyPre<Guest>,
+    world: World,
+}
+
+/// Which of the contract's worlds it is of.
+#[derive(Clone)]
+enum World {
+    Policy(PolicyPre<Guest>),
+    Brief(BriefPolicyPre<Guest>),
 }
 
 /// Why compiled code is not a policy.
@@ -64,15 +71,66 @@ impl Artifact {
                 .map_err(|error| LinkError::WrongWorld(format!("{error:#}")))?;
         }
         let pre = linker.instantiate_pre(&component).map_err(|error| LinkError::WrongWorld(format!("{error:#}")))?;
-        let pre = PolicyPre::new(pre).map_err(|error| LinkError::WrongWorld(format!("{error:#}")))?;
-        Ok(Self { pre })
+        let world = match component.get_export_index(None, "decide-briefly") {
+            Some(_) => BriefPolicyPre::new(pre).map(World::Brief),
+            None => PolicyPre::new(pre).map(World::Policy),
+        };
+        Ok(Self { world: world.map_err(|error| LinkError::WrongWorld(format!("{error:#}")))? })
     }
 
     pub(super) fn engine(&self) -> &wasmtime::Engine {
-        self.pre.engine()
+        match &self.world {
+            World::Policy(pre) => pre.engine(),
+            World::Brief(pre) => pre.engine(),
+        }
     }
 
-    pub(super) fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<contract::Policy> {
-        self.pre.instantiate(store)
+    pub(super) fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Exports> {
+        match &self.world {
+            World::Policy(pre) => pre.instantiate(store).map(Exports::Policy),
+            World::Brief(pre) => pre.instantiate(store).map(Exports::Brief),
+        }
+    }
+}
+
+/// What one instance exports.
+pub(super) enum Exports {
+    Policy(contract::Policy),
+    Brief(BriefPolicy),
+}
+
+impl Exports {
+    pub(super) fn configure(
+        &self,
+        store: &mut Store<Guest>,
+        config: &str,
+        pools: &[String],
+    ) -> wasmtime::Result<Result<contract::Manifest, String>> {
+        match self {
+            Self::Policy(exports) => exports.call_configure(store, config, pools),
+            Self::Brief(exports) => exports.call_configure(store, config, pools),
+        }
+    }
+
+    /// Decides on the request that the store's guest holds.
+    pub(super) fn decide(&self, store: &mut Store<Guest>) -> wasmtime::Result<Decision> {
+        let exports = match self {
+            Self::Policy(exports) => return exports.call_decide(store, Resource::new_borrow(0)),
+            Self::Brief(exports) => exports,
+        };
+        let guest = store.data();
+        let [first, second] = guest.expected.of(guest.asked());
+        let pool = exports.call_decide_briefly(&mut *store, first, second)?;
+        let told = &mut store.data_mut().told;
+        Ok(told.answer.take().unwrap_or_else(|| {
+            Decision::Route(Route {
+                pool,
+                affinity: None,
+                set_request_headers: Vec::new(),
+                remove_request_headers: Vec::new(),
+                add_response_headers: Vec::new(),
+                reason: told.reason.take(),
+            })
+        }))
     }
 }

@@ -3,6 +3,8 @@
 //! The request is not in a resource table: an instance decides one request at a time, so the handle it is lent says
 //! nothing but "the one you were asked about".
 
+mod brief;
+
 use std::borrow::Cow;
 
 use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable, bindgen};
@@ -22,6 +24,8 @@ bindgen!({
     with: { "switchback:policy/types.request": crate::proxy::head::Head },
 });
 
+use self::brief::Expected;
+pub(super) use self::brief::{BriefPolicy, BriefPolicyPre};
 pub(in crate::policy) use self::switchback::policy::host::Timeouts;
 use self::switchback::policy::types::Certificate;
 pub(in crate::policy) use self::switchback::policy::types::{Field, Response, Route};
@@ -35,41 +39,57 @@ pub(super) struct Guest {
     pub(super) policy: Box<str>,
     pub(super) meter: Meter,
     /// The request being decided; `None` between calls and while it is configured.
-    pub(super) head: Option<Head>,
+    pub(super) head: Option<Box<Head>>,
     pub(super) inputs: Inputs,
     /// How long members may take, as the guest wants it; `None` where it did not say.
     pub(super) timeouts: Option<Timeouts>,
+    /// What the guest said of its answer through `brief`.
+    pub(super) told: Told,
+    /// What it is told with every call.
+    pub(super) expected: Expected,
     random: Random,
     /// How busy pools were when the guest asked. Its room stays from call to call.
     loads_told: Vec<LoadTold>,
     log: CallLog,
     table: ResourceTable,
-    wasi: WasiCtx,
+    /// Made when it is first asked for: most guests have no use for it, and it costs as much as all else here.
+    wasi: Option<WasiCtx>,
+}
+
+/// An answer that comes by parts, before the call returns.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) answer: Option<Decision>,
+    pub(super) reason: Option<String>,
+    /// Whether the request was handed out.
+    whole_request: bool,
 }
 
 impl Guest {
     pub(super) fn new(policy: &str, meter: Meter) -> Self {
-        let log = CallLog::default();
         Self {
             policy: policy.into(),
             meter,
             head: None,
             inputs: Inputs::default(),
             timeouts: None,
+            told: Told::default(),
+            expected: Expected::default(),
             random: Random::default(),
             loads_told: Vec::new(),
             table: ResourceTable::new(),
-            wasi: wasi::nothing(policy, &log),
-            log,
+            wasi: None,
+            log: CallLog::default(),
         }
     }
 
     /// Makes everything that one call can depend on what `inputs` say.
-    pub(super) fn begin(&mut self, head: Option<Head>, inputs: Inputs) {
+    pub(super) fn begin(&mut self, head: Option<Box<Head>>, inputs: Inputs) {
         self.head = head;
         self.random = Random::seeded(inputs.seed);
         self.inputs = inputs;
         self.timeouts = None;
+        self.told = Told::default();
         self.loads_told.clear();
         self.log.renew();
     }
@@ -84,7 +104,8 @@ impl Guest {
         self.random.number()
     }
 
-    fn asked(&self) -> &Head {
+    /// The request that is being decided.
+    pub(super) fn asked(&self) -> &Head {
         self.head.as_ref().expect("a guest holds a request handle only while it decides")
     }
 }
@@ -92,12 +113,14 @@ impl Guest {
 /// Makes everything that a policy may import known to `linker`.
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     Policy::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
+    brief::link(linker)?;
     wasi::link(linker)
 }
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        let wasi = self.wasi.get_or_insert_with(|| wasi::nothing(&self.policy, &self.log));
+        WasiCtxView { ctx: wasi, table: &mut self.table }
     }
 }
 
@@ -149,7 +172,7 @@ impl types::HostRequest for Guest {
     }
 
     fn client_address(&mut self, _: Resource<Head>) -> String {
-        self.asked().client().map_or_else(|| "unknown".to_owned(), |address| address.to_string())
+        brief::client_address(self.asked()).into_owned()
     }
 
     fn version(&mut self, _: Resource<Head>) -> String {
@@ -170,7 +193,7 @@ impl types::HostRequest for Guest {
     }
 
     fn drop(&mut self, _: Resource<Head>) -> wasmtime::Result<()> {
-        // Only a borrow is ever lent, so there is nothing to free.
+        // A handle holds nothing, so there is nothing to free.
         Ok(())
     }
 }

@@ -5,20 +5,21 @@
 //! and component async alone costs four times the price of a call.
 
 use std::thread;
-use std::time::Duration;
 
-use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use super::limits::{CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
-
-/// One tick of the epoch: the resolution of a policy's deadline.
-pub const TICK: Duration = Duration::from_millis(1);
+use super::ticker;
 
 /// Instances that one worker can hold: distinct policies of the releases that are kept ready. Address space, not memory.
 const INSTANCES_PER_WORKER: u32 = 64;
 
-/// Instances there is room for at least.
-const INSTANCES_MIN: u32 = 512;
+/// Instances there is room for at least: 4 TiB of address space, of the 128 that a process has.
+const INSTANCES_MIN: u32 = 1024;
+
+/// Rooms whose instance is gone and that keep some of its memory, up to 320 KiB each, for the next one. A switch needs one
+/// for each worker and policy that it brings, and `isolation = "request"` one for each worker; what is beyond is made anew.
+const WARM_SLOTS_MAX: u32 = 16;
 
 /// A wasmtime engine with the settings every policy is compiled for and runs under.
 #[derive(Clone)]
@@ -27,14 +28,20 @@ pub struct Engine(wasmtime::Engine);
 impl Engine {
     /// An engine that runs policies on this many workers.
     ///
+    /// # Errors
+    /// When this machine cannot run the compiled code of any policy.
+    pub fn new(workers: usize) -> wasmtime::Result<Self> {
+        Self::with_room_for(Self::room(workers))
+    }
+
+    /// An engine that has room for this many instances.
+    ///
     /// Falls back to the slower on-demand allocator where the address space that pooling reserves is not to be had
     /// (`ulimit -v`, strict overcommit).
     ///
     /// # Errors
     /// When this machine cannot run the compiled code of any policy.
-    pub fn new(workers: usize) -> wasmtime::Result<Self> {
-        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
-        let instances = workers.saturating_mul(INSTANCES_PER_WORKER).max(INSTANCES_MIN);
+    pub fn with_room_for(instances: u32) -> wasmtime::Result<Self> {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(instances)
             .total_core_instances(instances * 4)
@@ -45,8 +52,12 @@ impl Engine {
             .max_core_instances_per_component(CORE_INSTANCES_MAX as u32)
             .table_elements(TABLE_ELEMENTS_MAX)
             .max_memory_size(MEMORY_BYTES_MAX)
+            .max_unused_warm_slots(WARM_SLOTS_MAX)
             .linear_memory_keep_resident(256 * 1024)
-            .table_keep_resident(64 * 1024);
+            .table_keep_resident(64 * 1024)
+            // Puts back only the pages that were written, where the kernel tells which (Linux 6.7): without it all that is
+            // kept resident is copied, for each instance.
+            .pagemap_scan(Enabled::Auto);
         let mut config = settings();
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         let engine = wasmtime::Engine::new(&config).or_else(|error| {
@@ -54,6 +65,12 @@ impl Engine {
             wasmtime::Engine::new(&settings())
         })?;
         Ok(Self(engine))
+    }
+
+    /// How many instances there can be at a time.
+    pub fn room(workers: usize) -> u32 {
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        workers.saturating_mul(INSTANCES_PER_WORKER).max(INSTANCES_MIN)
     }
 
     /// An engine that only compiles.
@@ -82,13 +99,7 @@ impl Engine {
         let engine = self.0.weak();
         thread::Builder::new()
             .name("epoch".into())
-            .spawn(move || {
-                while let Some(engine) = engine.upgrade() {
-                    engine.increment_epoch();
-                    drop(engine);
-                    thread::sleep(TICK);
-                }
-            })
+            .spawn(move || ticker::run(&engine))
             .expect("a thread can be started while the host starts");
     }
 }

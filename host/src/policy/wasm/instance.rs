@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::Store;
-use wasmtime::component::Resource;
 
-use super::Artifact;
+use super::artifact::{Artifact, Exports};
 use super::contract::{self, Guest};
 use super::limits::Meter;
+use super::ticker::{self, Call};
 use crate::policy::answer::{self, Answer};
 use crate::policy::{Fault, Limits, Manifest, text};
 use crate::proxy::head::Head;
@@ -60,7 +60,7 @@ pub struct LoadTold {
 /// One instance of a policy, configured and ready to be asked.
 pub struct Instance {
     store: Store<Guest>,
-    exports: contract::Policy,
+    exports: Exports,
     deadline: Duration,
     /// How many its manifest names.
     pools: usize,
@@ -83,6 +83,8 @@ impl Instance {
         store.epoch_deadline_callback(|mut context| context.data_mut().meter.overdue());
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
 
+        ticker::look_within(limits.deadline);
+        let _call = Call::begin();
         // Before instantiation: a component's start function is guest code too.
         let ticks = store.data_mut().meter.start(limits.configure_deadline());
         store.set_epoch_deadline(ticks);
@@ -90,7 +92,7 @@ impl Instance {
         let exports =
             artifact.instantiate(&mut store).map_err(|error| fault(&error, &store, limits.configure_deadline()))?;
         let manifest = exports
-            .call_configure(&mut store, config, pools)
+            .configure(&mut store, config, pools)
             .map_err(|error| fault(&error, &store, limits.configure_deadline()))?
             .map_err(|reason| Fault::Refused(text::printable(&reason).into_owned()))?;
         let manifest =
@@ -102,12 +104,14 @@ impl Instance {
     ///
     /// # Errors
     /// The fault that ended the call, or what was wrong with its answer. The instance must not be asked again.
-    pub fn decide(&mut self, head: Head, inputs: Inputs) -> (Head, Result<Answer, Fault>) {
+    pub fn decide(&mut self, head: Box<Head>, inputs: Inputs) -> (Box<Head>, Result<Answer, Fault>) {
         let guest = self.store.data_mut();
         guest.begin(Some(head), inputs);
         let ticks = guest.meter.start(self.deadline);
         self.store.set_epoch_deadline(ticks);
-        let decision = self.exports.call_decide(&mut self.store, Resource::new_borrow(0));
+        let call = Call::begin();
+        let decision = self.exports.decide(&mut self.store);
+        drop(call);
         let head = self.store.data_mut().head.take().expect("the head stays with the guest for the whole call");
         let answer = match decision {
             Ok(contract::Decision::Route(route)) => answer::route(route, self.store.data().timeouts, self.pools),

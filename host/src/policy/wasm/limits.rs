@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
-use super::engine::TICK;
+use super::ticker::{self, TICK};
 use crate::policy::Limits;
 
 /// The most memory that any policy can be granted.
@@ -56,7 +56,7 @@ impl Meter {
         self.overtime_since = None;
         self.overran = false;
         self.denied_bytes = None;
-        ticks(self.half_deadline)
+        ticker::ticks_in_first(self.half_deadline)
     }
 
     /// Asked by the epoch: whether the guest goes on.
@@ -68,7 +68,7 @@ impl Meter {
         match self.overtime_since {
             None => {
                 self.overtime_since = Some(now);
-                Ok(UpdateDeadline::Continue(ticks(self.half_deadline)))
+                Ok(UpdateDeadline::Continue(ticker::ticks_in(self.half_deadline).max(1)))
             }
             // A quarter of a tick is what the ticker's own wake-ups are off by: it must not cost a whole one.
             Some(since) if now.saturating_sub(since) + TICK / 4 < self.half_deadline => Ok(UpdateDeadline::Continue(1)),
@@ -120,11 +120,6 @@ impl ResourceLimiter for Meter {
     fn memories(&self) -> usize {
         MEMORIES_MAX
     }
-}
-
-/// Whole ticks within `time`: rounded down, so that a guest is cut within its deadline and not after.
-fn ticks(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX).max(1)
 }
 
 fn thread_time() -> Duration {

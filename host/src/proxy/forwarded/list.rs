@@ -4,10 +4,11 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use hyper::header::{FORWARDED, HeaderMap, HeaderValue};
+use hyper::header::FORWARDED;
 
 use super::{Origin, Peer, Scheme, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
-use super::{node, rfc7239, value};
+use super::{node, rfc7239};
+use crate::proxy::fields::Fields;
 use crate::spec::ListenerSpec;
 use crate::spec::listener::Believe;
 
@@ -24,7 +25,7 @@ pub(super) struct List {
 }
 
 /// Reads the kind of list that is believed.
-pub(super) fn read(fields: &HeaderMap, listener: &ListenerSpec) -> Origin {
+pub(super) fn read(fields: &Fields, listener: &ListenerSpec) -> Origin {
     match listener.believe {
         Believe::XForwarded => x_forwarded(fields, listener),
         Believe::Forwarded => forwarded(fields, listener),
@@ -33,8 +34,8 @@ pub(super) fn read(fields: &HeaderMap, listener: &ListenerSpec) -> Origin {
 
 /// Nobody wrote down what `X-Forwarded-*` means: each proxy appends its peer's address to the first, and the other two
 /// say what the client asked the first proxy for, if that knew them.
-fn x_forwarded(fields: &HeaderMap, listener: &ListenerSpec) -> Origin {
-    let lines = fields.get_all(X_FORWARDED_FOR).iter().rev();
+fn x_forwarded(fields: &Fields, listener: &ListenerSpec) -> Origin {
+    let lines = fields.get_all(X_FORWARDED_FOR).rev();
     let elements = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     let mut addresses = Vec::new();
     // Empty elements of a list count for nothing (RFC 9110, 5.6.1.2).
@@ -45,8 +46,8 @@ fn x_forwarded(fields: &HeaderMap, listener: &ListenerSpec) -> Origin {
             break;
         }
     }
-    let scheme = fields.get_all(X_FORWARDED_PROTO).iter().next_back();
-    let mut hosts = fields.get_all(X_FORWARDED_HOST).iter();
+    let scheme = fields.get_all(X_FORWARDED_PROTO).next_back();
+    let mut hosts = fields.get_all(X_FORWARDED_HOST);
     let host = hosts.next().filter(|_| hosts.next().is_none());
     Origin {
         client: addresses.last().copied(),
@@ -60,10 +61,10 @@ fn x_forwarded(fields: &HeaderMap, listener: &ListenerSpec) -> Origin {
 
 /// RFC 7239: an element says whom a proxy was asked by, and for what. So the one that names the client says also how
 /// the client asked. If no element names anybody, the last one still is what our peer said.
-fn forwarded(fields: &HeaderMap, listener: &ListenerSpec) -> Origin {
+fn forwarded(fields: &Fields, listener: &ListenerSpec) -> Origin {
     // A quoted string may hold commas, so a line is read from its beginning; and if it is not well-formed, where its
     // last element begins is anybody's guess.
-    let lines = fields.get_all(FORWARDED).iter().rev();
+    let lines = fields.get_all(FORWARDED).rev();
     let elements = lines
         .map_while(|line| rfc7239::line(line.as_bytes(), ELEMENTS_MAX))
         .flat_map(|elements| elements.into_iter().rev())
@@ -93,37 +94,33 @@ fn forwarded(fields: &HeaderMap, listener: &ListenerSpec) -> Origin {
 }
 
 impl List {
-    /// The list as `X-Forwarded-For`, the peer appended.
+    /// Writes the list as `X-Forwarded-For`, the peer appended.
     ///
     /// The peer of a Unix socket has no address. Where others are named that is no news, and a word in its place would
     /// stop those who walk the list as we do.
-    pub(super) fn x_forwarded_for(&self, peer: &Peer) -> HeaderValue {
+    pub(super) fn x_forwarded_for(&self, peer: &Peer, text: &mut Vec<u8>) {
         if self.addresses.is_empty() {
-            return peer.forwarded_for.clone();
+            return text.extend_from_slice(peer.forwarded_for.as_bytes());
         }
-        let mut text = Vec::new();
         for (at, address) in self.addresses.iter().rev().chain(&peer.address).enumerate() {
             let separator = if at == 0 { "" } else { ", " };
             write!(text, "{separator}{address}").expect("a vector takes all");
         }
-        value(text)
     }
 
-    /// The list as `Forwarded`, the peer's element appended. `said` is the scheme and authority that the client asked
+    /// Writes the list as `Forwarded`, the peer's element appended. `said` is the scheme and authority that the client asked
     /// for, `ours` what the peer asked us for.
-    pub(super) fn forwarded(&self, peer: &Peer, said: (Scheme, &[u8]), ours: (Scheme, &[u8])) -> HeaderValue {
+    pub(super) fn forwarded(&self, peer: &Peer, said: (Scheme, &[u8]), ours: (Scheme, &[u8]), text: &mut Vec<u8>) {
         if self.addresses.is_empty() {
-            let mut text = Vec::with_capacity(rfc7239::element_bytes(&peer.node, said));
-            rfc7239::element(&peer.node, said, &mut text);
-            return value(text);
+            return rfc7239::element(&peer.node, said, text);
         }
-        let mut text = self.elements.clone();
-        if text.is_empty() {
+        text.extend_from_slice(&self.elements);
+        if self.elements.is_empty() {
             // Section 7.4: what another kind of list says is told in this one, too.
             for (at, address) in self.addresses.iter().rev().enumerate() {
                 let node = rfc7239::node(Some(*address));
                 if at == 0 {
-                    rfc7239::element(&node, said, &mut text);
+                    rfc7239::element(&node, said, text);
                 } else {
                     text.extend_from_slice(b", ");
                     text.extend_from_slice(node.as_bytes());
@@ -132,8 +129,7 @@ impl List {
         }
         if peer.address.is_some() {
             text.extend_from_slice(b", ");
-            rfc7239::element(&peer.node, ours, &mut text);
+            rfc7239::element(&peer.node, ours, text);
         }
-        value(text)
     }
 }

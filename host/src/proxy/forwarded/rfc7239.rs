@@ -140,13 +140,6 @@ pub(super) fn element(node: &str, (scheme, host): (Scheme, &[u8]), text: &mut Ve
     text.extend_from_slice(scheme.as_str().as_bytes());
 }
 
-/// Bytes of an element, to the byte: a buffer that is not full would be shared at the cost of a second one. (No
-/// authority has anything to escape.)
-pub(super) fn element_bytes(node: &str, (scheme, host): (Scheme, &[u8])) -> usize {
-    let host_bytes = if host.is_empty() { 0 } else { ";host=".len() + host.len() };
-    node.len() + host_bytes + 2 * usize::from(is_quoted(host)) + ";proto=".len() + scheme.as_str().len()
-}
-
 /// A port's colon is no part of a token.
 fn is_quoted(host: &[u8]) -> bool {
     !host.iter().all(|byte| is_of_token(*byte))

@@ -2,7 +2,7 @@ mod told;
 
 use std::net::IpAddr;
 
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 
 use super::*;
 use crate::spec::listener::Believe;
@@ -13,8 +13,8 @@ fn listener(believe: Believe) -> ListenerSpec {
     ListenerSpec { trusted, believe, ..ListenerSpec::plain("127.0.0.1:80".parse().unwrap()) }
 }
 
-fn map(fields: &[(&'static str, &str)]) -> HeaderMap {
-    let mut map = HeaderMap::new();
+fn map(fields: &[(&'static str, &str)]) -> Fields {
+    let mut map = Fields::default();
     for (name, value) in fields {
         map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
     }

@@ -12,18 +12,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::body::Frame;
-use hyper::header::HeaderMap;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::decoder::{Decoded, Decoder};
 use super::encoder;
 use super::framing::Framing;
-use super::head::{self, BadHead, HeadLimits, RequestHead};
+use super::head::{self, BadHead, HeadLimits};
 use super::wire::{Expected, Wire};
 use crate::proxy::alarm::Alarm;
+use crate::proxy::fields::Fields;
+use crate::proxy::message::RequestHead;
 use crate::proxy::pace::Pace;
 use crate::proxy::request_body::ClientFault;
 use crate::spec::vip::VipLimits;
+use crate::time::clock;
 
 /// Bytes of further requests that are read while one is being served.
 const PIPELINED_BYTES_MAX: usize = 16 * 1024;
@@ -97,18 +99,18 @@ impl SharedConn {
     }
 
     /// The next request's head. `alarm` is set to the end of the idle time; a head that has begun gets `head_timeout`.
-    pub async fn next_head(&self, alarm: &Alarm, head_timeout: Duration) -> Result<RequestHead, NoRequest> {
+    pub async fn next_head(&self, alarm: &Alarm, head_timeout: Duration) -> Result<Box<RequestHead>, NoRequest> {
         let (mut skipped, mut begun) = (0, false);
         std::future::poll_fn(|cx| {
             let conn = &mut *self.0.borrow_mut();
             loop {
                 if conn.wire.lines.skip_empty(&mut conn.wire.input, &mut skipped).map_err(NoRequest::Bad)? {
-                    if let Some(head) = conn.take_head().map_err(NoRequest::Bad)? {
-                        return Poll::Ready(Ok(head));
+                    if let Some(head) = conn.wire.take_head(conn.limits, head::request).map_err(NoRequest::Bad)? {
+                        return Poll::Ready(Ok(Box::new(head)));
                     }
                     if !begun {
                         begun = true;
-                        alarm.set(Instant::now() + head_timeout);
+                        alarm.set(clock::now() + head_timeout);
                     }
                 } else if !begun {
                     conn.wire.rest();
@@ -144,7 +146,7 @@ impl SharedConn {
     }
 
     /// Puts an interim answer before the final one, for a client that reads them.
-    pub fn interim(&self, status: StatusCode, fields: &HeaderMap) {
+    pub fn interim(&self, status: StatusCode, fields: &Fields) {
         let conn = &mut *self.0.borrow_mut();
         if status == StatusCode::CONTINUE {
             // Nobody waits for it, or it was said already.
@@ -154,8 +156,8 @@ impl SharedConn {
         }
         if conn.takes_interim && conn.wire.has_room() {
             let output = conn.wire.output();
-            encoder::status_line(output, status, status.canonical_reason().unwrap_or_default());
-            encoder::fields(output, fields);
+            encoder::status_line(output, status, status.canonical_reason().unwrap_or_default().as_bytes());
+            fields.write_to(output, &[]);
             output.extend_from_slice(b"\r\n");
         }
     }
@@ -249,13 +251,6 @@ impl SharedConn {
 }
 
 impl Conn {
-    fn take_head(&mut self) -> Result<Option<RequestHead>, BadHead> {
-        let Some(bytes) = self.wire.take_head(self.limits)? else { return Ok(None) };
-        let head = head::request(&bytes, &self.wire.lines);
-        self.wire.lines.clear();
-        head.map(Some)
-    }
-
     fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, ClientFault> {
         // It did not wait, or it was told to go on.
         self.awaits_continue = false;

@@ -151,9 +151,8 @@ impl Decoder {
                     None => return Ok(Decoded::Wanting),
                 },
                 State::Trailers(lines) => {
-                    let section = lines.take(input, self.limits).map_err(BadBody::Trailers)?;
-                    let Some(section) = section else { return Ok(Decoded::Wanting) };
-                    let trailers = head::trailers(&section, lines).map_err(BadBody::Trailers)?;
+                    let trailers = lines.take(input, self.limits, head::trailers).map_err(BadBody::Trailers)?;
+                    let Some(trailers) = trailers else { return Ok(Decoded::Wanting) };
                     self.state = State::Done;
                     return Ok(match allowed(trailers) {
                         trailers if trailers.is_empty() => Decoded::End,

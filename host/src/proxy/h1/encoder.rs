@@ -2,10 +2,11 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use hyper::body::Frame;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode, Version};
 
 use super::wire::Wire;
+use crate::proxy::fields::name::Name;
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,7 @@ impl Encoder {
 
 /// Writes a request line.
 pub fn request_line(output: &mut BytesMut, method: &Method, target: &str) {
-    output.reserve(method.as_str().len() + target.len() + 1024);
+    output.reserve(method.as_str().len() + target.len() + 16);
     output.extend_from_slice(method.as_str().as_bytes());
     output.put_u8(b' ');
     output.extend_from_slice(target.as_bytes());
@@ -87,12 +88,11 @@ pub fn request_line(output: &mut BytesMut, method: &Method, target: &str) {
 }
 
 /// Writes a status line. We always speak 1.1 (RFC 9110, 2.5); what a client of 1.0 cannot read is left out elsewhere.
-pub fn status_line(output: &mut BytesMut, status: StatusCode, reason: &str) {
-    output.reserve(1024);
+pub fn status_line(output: &mut BytesMut, status: StatusCode, reason: &[u8]) {
     output.extend_from_slice(b"HTTP/1.1 ");
     output.extend_from_slice(status.as_str().as_bytes());
     output.put_u8(b' ');
-    output.extend_from_slice(reason.as_bytes());
+    output.extend_from_slice(reason);
     output.extend_from_slice(b"\r\n");
 }
 
@@ -104,8 +104,8 @@ pub fn fields(output: &mut BytesMut, fields: &HeaderMap) {
 }
 
 /// Writes one field.
-pub fn field(output: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
-    output.extend_from_slice(name.as_str().as_bytes());
+pub fn field(output: &mut BytesMut, name: impl Name, value: &HeaderValue) {
+    output.extend_from_slice(name.bytes());
     output.extend_from_slice(b": ");
     output.extend_from_slice(value.as_bytes());
     output.extend_from_slice(b"\r\n");

@@ -1,9 +1,10 @@
 //! How long a body is (RFC 9112, 6.3), where only one reading is possible; every other is refused.
 
-use hyper::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Method, StatusCode, Version};
 
 use crate::grammar::is_token;
+use crate::proxy::fields::Fields;
+use crate::proxy::fields::name::{CONTENT_LENGTH, TRANSFER_ENCODING};
 
 /// What says where a body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub enum BadFraming {
 ///
 /// # Errors
 /// When there is more than one way to read it, or none.
-pub fn of_request(version: Version, fields: &HeaderMap) -> Result<Framing, BadFraming> {
+pub fn of_request(version: Version, fields: &Fields) -> Result<Framing, BadFraming> {
     Ok(said(version, fields)?.unwrap_or(Framing::Length(0)))
 }
 
@@ -49,7 +50,7 @@ pub fn of_answer(
     method: &Method,
     status: StatusCode,
     version: Version,
-    fields: &HeaderMap,
+    fields: &Fields,
 ) -> Result<Framing, BadFraming> {
     let said = said(version, fields)?;
     if method == Method::HEAD || has_no_content(status) {
@@ -63,9 +64,9 @@ pub fn has_no_content(status: StatusCode) -> bool {
     status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
 }
 
-fn said(version: Version, fields: &HeaderMap) -> Result<Option<Framing>, BadFraming> {
-    let has_length = fields.contains_key(CONTENT_LENGTH);
-    if fields.contains_key(TRANSFER_ENCODING) {
+fn said(version: Version, fields: &Fields) -> Result<Option<Framing>, BadFraming> {
+    let has_length = fields.contains(CONTENT_LENGTH);
+    if fields.contains(TRANSFER_ENCODING) {
         if has_length {
             return Err(BadFraming::Both);
         }
@@ -81,8 +82,8 @@ fn said(version: Version, fields: &HeaderMap) -> Result<Option<Framing>, BadFram
 ///
 /// # Errors
 /// When it is said twice, or is no number.
-pub fn length(fields: &HeaderMap) -> Result<Option<u64>, BadFraming> {
-    let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
+pub fn length(fields: &Fields) -> Result<Option<u64>, BadFraming> {
+    let mut lengths = fields.get_all(CONTENT_LENGTH);
     match (lengths.next(), lengths.next()) {
         (None, _) => Ok(None),
         (Some(length), None) => number(length.as_bytes()).map(Some).ok_or(BadFraming::Length),
@@ -91,8 +92,8 @@ pub fn length(fields: &HeaderMap) -> Result<Option<u64>, BadFraming> {
 }
 
 /// Accepts `chunked` alone.
-fn coding(fields: &HeaderMap) -> Result<(), BadFraming> {
-    let mut values = fields.get_all(TRANSFER_ENCODING).iter();
+fn coding(fields: &Fields) -> Result<(), BadFraming> {
+    let mut values = fields.get_all(TRANSFER_ENCODING);
     if let (Some(only), None) = (values.next(), values.next())
         && only.as_bytes().eq_ignore_ascii_case(b"chunked")
     {
@@ -100,7 +101,7 @@ fn coding(fields: &HeaderMap) -> Result<(), BadFraming> {
     }
     let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
     let all = fields.get_all(TRANSFER_ENCODING);
-    let codings: Vec<&[u8]> = all.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).collect();
+    let codings: Vec<&[u8]> = all.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).collect();
     let chunked = codings.iter().filter(|coding| is_chunked(coding)).count();
     let others_are_tokens = codings.iter().all(|coding| is_token(coding.trim_ascii()));
     // Where `chunked` is said once and last, or not at all, only what comes before it is not understood.
@@ -121,12 +122,14 @@ fn number(text: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::{HeaderName, HeaderValue};
+
     use super::*;
 
     fn check(version: Version, fields: &[(&'static str, &str)], expected: Result<Framing, BadFraming>) {
-        let mut map = HeaderMap::new();
+        let mut map = Fields::default();
         for (name, value) in fields {
-            map.append(*name, value.parse().unwrap());
+            map.append(HeaderName::from_static(name), value.parse::<HeaderValue>().unwrap());
         }
         assert_eq!(of_request(version, &map), expected, "{fields:?}");
     }
@@ -159,12 +162,12 @@ mod tests {
 
     #[test]
     fn an_answer_ends_where_its_status_and_method_say() {
-        let of = |method: &Method, status: u16, fields: &HeaderMap| {
+        let of = |method: &Method, status: u16, fields: &Fields| {
             of_answer(method, StatusCode::from_u16(status).unwrap(), Version::HTTP_11, fields).unwrap()
         };
-        let mut length = HeaderMap::new();
+        let mut length = Fields::default();
         assert_eq!(of(&Method::GET, 200, &length), Framing::UntilClose);
-        length.insert(CONTENT_LENGTH, "7".parse().unwrap());
+        length.insert(CONTENT_LENGTH, "7");
         assert_eq!(of(&Method::GET, 200, &length), Framing::Length(7));
         assert_eq!(of(&Method::HEAD, 200, &length), Framing::Length(0));
         assert_eq!(of(&Method::GET, 304, &length), Framing::Length(0));

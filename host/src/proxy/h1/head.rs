@@ -1,13 +1,15 @@
 //! Reads heads and trailers, to the letter of RFC 9112: CRLF ends a line, and nothing else does.
 //!
-//! Nothing is copied: names that are common are known by number, values are slices of what was read.
+//! A head is found by its lines ([`Lines`]), and then read where it lies: what is kept of it is copied once.
 
-use bytes::{Bytes, BytesMut};
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use bytes::{Buf as _, Bytes, BytesMut};
+use hyper::header::HeaderMap;
 use hyper::{Method, StatusCode, Uri, Version};
 use memchr::memchr;
 
-use crate::grammar::{is_of_text, is_space};
+use crate::grammar::is_of_text;
+use crate::proxy::fields::{BadField, Fields};
+use crate::proxy::message::{RequestHead, Response};
 
 /// How long a head may be.
 #[derive(Clone, Copy, Debug)]
@@ -16,32 +18,6 @@ pub struct HeadLimits {
     pub bytes: usize,
     /// Fields.
     pub fields: usize,
-}
-
-/// The head of a request as it was sent.
-#[derive(Debug)]
-pub struct RequestHead {
-    /// Any token.
-    pub method: Method,
-    /// In any of the four forms (RFC 9112, 3.2).
-    pub target: Uri,
-    /// 1.0 or 1.1.
-    pub version: Version,
-    /// In the order they came.
-    pub fields: HeaderMap,
-}
-
-/// The head of an answer as it was sent.
-#[derive(Debug)]
-pub struct AnswerHead {
-    /// 100 to 999.
-    pub status: StatusCode,
-    /// 1.0 or 1.1.
-    pub version: Version,
-    /// What the status line says beside the status, where that is not what everybody says.
-    pub reason: Option<Bytes>,
-    /// In the order they came.
-    pub fields: HeaderMap,
 }
 
 /// Why bytes are no head.
@@ -92,11 +68,26 @@ const ENDS_KEPT: usize = 32;
 const EMPTY_LINES_MAX: usize = 4;
 
 impl Lines {
-    /// Takes a whole head off `input`, its empty line included; `None` where more must be read.
+    /// Takes a whole head off `input`, its empty line included, as `read` reads it; `None` where more must come.
     ///
     /// # Errors
-    /// When it cannot become one.
-    pub fn take(&mut self, input: &mut BytesMut, limits: HeadLimits) -> Result<Option<Bytes>, BadHead> {
+    /// When it cannot become one, or is none.
+    pub fn take<T>(
+        &mut self,
+        input: &mut BytesMut,
+        limits: HeadLimits,
+        read: impl FnOnce(&[u8], &Self) -> Result<T, BadHead>,
+    ) -> Result<Option<T>, BadHead> {
+        let Some(end) = self.find(input, limits)? else { return Ok(None) };
+        let head = read(&input[..end], self)?;
+        input.advance(end);
+        self.ends.clear();
+        self.seen = 0;
+        Ok(Some(head))
+    }
+
+    /// Where the head at the front of `input` ends.
+    fn find(&mut self, input: &[u8], limits: HeadLimits) -> Result<Option<usize>, BadHead> {
         loop {
             let begin = self.ends.last().copied().unwrap_or(0);
             let Some(found) = memchr(b'\n', &input[self.seen..]) else {
@@ -117,7 +108,7 @@ impl Lines {
             }
             self.ends.push(end);
             if end - begin == 2 {
-                return Ok(Some(input.split_to(end).freeze()));
+                return Ok(Some(end));
             }
         }
     }
@@ -140,12 +131,6 @@ impl Lines {
         Ok(!input.is_empty())
     }
 
-    /// Forgets the lines of the head before.
-    pub fn clear(&mut self) {
-        self.ends.clear();
-        self.seen = 0;
-    }
-
     /// Gives back the memory that a long head has taken.
     pub fn rest(&mut self) {
         self.ends.shrink_to(ENDS_KEPT);
@@ -155,11 +140,26 @@ impl Lines {
         if self.ends.is_empty() { BadHead::TargetTooLong } else { BadHead::TooLong }
     }
 
-    /// The lines of `head`, without their ends and without the empty one.
-    fn iter<'a>(&'a self, head: &'a Bytes) -> impl Iterator<Item = (usize, usize)> + 'a {
-        debug_assert_eq!(self.ends.last(), Some(&head.len()));
-        let begins = std::iter::once(0).chain(self.ends.iter().copied());
-        begins.zip(self.ends.iter().map(|end| end - 2)).take(self.ends.len().saturating_sub(1))
+    /// The first line of the head that was found, and the fields behind it.
+    fn split<'a>(&self, head: &'a [u8]) -> Option<(&'a [u8], Section<'a, '_>)> {
+        // The last line is the empty one.
+        let (first, ends) = self.ends.split_first()?;
+        let (_, ends) = ends.split_last()?;
+        Some((&head[..first - 2], Section { bytes: head, begin: *first, ends }))
+    }
+}
+
+/// Lines of fields, each with its CRLF.
+struct Section<'a, 'b> {
+    bytes: &'a [u8],
+    begin: usize,
+    ends: &'b [usize],
+}
+
+impl Section<'_, '_> {
+    fn read(&self) -> Result<Fields, BadField> {
+        let end = self.ends.last().copied().unwrap_or(self.begin);
+        Fields::read(&self.bytes[self.begin..end], self.begin, self.ends)
     }
 }
 
@@ -167,10 +167,8 @@ impl Lines {
 ///
 /// # Errors
 /// What RFC 9112 does not allow.
-pub fn request(head: &Bytes, lines: &Lines) -> Result<RequestHead, BadHead> {
-    let mut lines_of_head = lines.iter(head);
-    let (begin, end) = lines_of_head.next().ok_or(BadHead::RequestLine)?;
-    let line = &head[begin..end];
+pub fn request(head: &[u8], lines: &Lines) -> Result<RequestHead, BadHead> {
+    let (line, fields) = lines.split(head).ok_or(BadHead::RequestLine)?;
     let first = memchr(b' ', line).ok_or(BadHead::RequestLine)?;
     let second = first + 1 + memchr(b' ', &line[first + 1..]).ok_or(BadHead::RequestLine)?;
     let method = Method::from_bytes(&line[..first]).map_err(|_| BadHead::RequestLine)?;
@@ -190,19 +188,17 @@ pub fn request(head: &Bytes, lines: &Lines) -> Result<RequestHead, BadHead> {
         // RFC 9112, 3.2.4: it asks about the server as a whole.
         Uri::from_static("*")
     } else {
-        Uri::from_maybe_shared(head.slice(first + 1..second)).map_err(|_| BadHead::Target)?
+        Uri::try_from(target).map_err(|_| BadHead::Target)?
     };
-    Ok(RequestHead { method, target, version, fields: fields(head, lines_of_head, lines.ends.len())? })
+    Ok(RequestHead { method, target, version, fields: fields.read()?, protocol: None })
 }
 
 /// Reads an answer's head that [`Lines::take`] has found.
 ///
 /// # Errors
 /// What RFC 9112 does not allow.
-pub fn answer(head: &Bytes, lines: &Lines) -> Result<AnswerHead, BadHead> {
-    let mut lines_of_head = lines.iter(head);
-    let (begin, end) = lines_of_head.next().ok_or(BadHead::StatusLine)?;
-    let line = &head[begin..end];
+pub fn answer(head: &[u8], lines: &Lines) -> Result<Response<()>, BadHead> {
+    let (line, fields) = lines.split(head).ok_or(BadHead::StatusLine)?;
     let (version, rest) = line.split_at_checked(8).ok_or(BadHead::StatusLine)?;
     let version = match version {
         b"HTTP/1.1" => Version::HTTP_11,
@@ -223,34 +219,26 @@ pub fn answer(head: &Bytes, lines: &Lines) -> Result<AnswerHead, BadHead> {
     let status = status.ok_or(BadHead::StatusLine)?;
     let text = reason.get(1..).unwrap_or_default();
     let is_usual = status.canonical_reason().is_some_and(|usual| usual.as_bytes() == text);
-    let reason = (!is_usual).then(|| head.slice(end - text.len()..end));
-    Ok(AnswerHead { status, version, reason, fields: fields(head, lines_of_head, lines.ends.len())? })
+    let reason = (!is_usual).then(|| Bytes::copy_from_slice(text));
+    Ok(Response { status, version, reason, fields: fields.read()?, body: () })
 }
 
-/// Reads the fields of a trailer section that [`Lines::take`] has found.
+/// Reads a trailer section that [`Lines::take`] has found.
 ///
 /// # Errors
 /// What RFC 9112 does not allow.
-pub fn trailers(section: &Bytes, lines: &Lines) -> Result<HeaderMap, BadHead> {
-    fields(section, lines.iter(section), lines.ends.len())
+pub fn trailers(section: &[u8], lines: &Lines) -> Result<HeaderMap, BadHead> {
+    let (_, ends) = lines.ends.split_last().ok_or(BadHead::Field)?;
+    Ok(Section { bytes: section, begin: 0, ends }.read()?.to_map())
 }
 
-fn fields(head: &Bytes, lines: impl Iterator<Item = (usize, usize)>, number: usize) -> Result<HeaderMap, BadHead> {
-    // Room for what the proxy adds.
-    let mut fields = HeaderMap::with_capacity(number + 8);
-    for (begin, end) in lines {
-        let line = &head[begin..end];
-        if matches!(line.first(), Some(b' ' | b'\t')) {
-            return Err(BadHead::Fold);
+impl From<BadField> for BadHead {
+    fn from(bad: BadField) -> Self {
+        match bad {
+            BadField::Folded => Self::Fold,
+            BadField::Malformed => Self::Field,
         }
-        let colon = memchr(b':', line).ok_or(BadHead::Field)?;
-        let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| BadHead::Field)?;
-        let before = line[colon + 1..].iter().take_while(|byte| is_space(**byte)).count();
-        let after = line[colon + 1 + before..].iter().rev().take_while(|byte| is_space(**byte)).count();
-        let value = head.slice(begin + colon + 1 + before..end - after);
-        fields.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| BadHead::Field)?);
     }
-    Ok(fields)
 }
 
 /// RFC 9112, 2.3, and RFC 9110, 2.5: a higher minor version is spoken as the highest that is known.
@@ -289,7 +277,7 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Result<Option<RequestHead>, BadHead> {
         let (mut lines, mut input) = (Lines::default(), BytesMut::from(bytes));
-        lines.take(&mut input, LIMITS)?.map(|head| request(&head, &lines)).transpose()
+        lines.take(&mut input, LIMITS, request)
     }
 
     fn refused(bytes: &[u8]) -> BadHead {
@@ -304,15 +292,16 @@ mod tests {
         for byte in bytes {
             input.extend_from_slice(&[*byte]);
             if taken.is_none() {
-                taken = lines.take(&mut input, LIMITS).unwrap();
+                taken = lines.take(&mut input, LIMITS, request).unwrap();
             }
         }
-        let head = request(&taken.unwrap(), &lines).unwrap();
+        let head = taken.unwrap();
         assert_eq!(
             (head.method, head.target.to_string(), head.version),
             (Method::GET, "/a?b".into(), Version::HTTP_11)
         );
-        assert_eq!((head.fields["host"].as_bytes(), head.fields["x-y"].as_bytes()), (&b"a"[..], &b"b c"[..]));
+        let fields: Vec<_> = head.fields.iter().map(|(name, value)| (name, value.to_str().unwrap())).collect();
+        assert_eq!(fields, [("host", "a"), ("x-y", "b c")]);
         assert_eq!(&input[..], b"rest");
     }
 
@@ -375,7 +364,7 @@ mod tests {
             let (mut lines, mut input) = (Lines::default(), BytesMut::new());
             let refused = bytes.chunks(step).find_map(|piece| {
                 input.extend_from_slice(piece);
-                lines.take(&mut input, LIMITS).err()
+                lines.take(&mut input, LIMITS, request).err()
             });
             assert_eq!(refused, Some(BadHead::TargetTooLong), "by {step}");
         }
@@ -397,7 +386,7 @@ mod tests {
     fn answers_are_read_with_and_without_a_reason() {
         let read = |bytes: &[u8]| {
             let (mut lines, mut input) = (Lines::default(), BytesMut::from(bytes));
-            answer(&lines.take(&mut input, LIMITS).unwrap().unwrap(), &lines).map(|head| head.status.as_u16())
+            lines.take(&mut input, LIMITS, answer).map(|head| head.unwrap().status.as_u16())
         };
         assert_eq!(read(b"HTTP/1.1 200 OK\r\n\r\n"), Ok(200));
         assert_eq!(read(b"HTTP/1.0 404\r\n\r\n"), Ok(404));

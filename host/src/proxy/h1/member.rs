@@ -5,19 +5,20 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::Frame;
-use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use hyper::http::request::Parts;
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::decoder::{BadBody, Decoded, Decoder};
 use super::encoder::{self, Encoder};
 use super::framing::{self, BadFraming, Framing};
-use super::head::{self, AnswerHead, BadHead, HeadLimits};
+use super::head::{self, BadHead, HeadLimits};
 use super::wire::{Expected, Wire};
 use crate::proxy::exchange::Asker;
+use crate::proxy::fields::name::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use crate::proxy::headers;
+use crate::proxy::message::{RequestHead, Response};
 use crate::proxy::request_body::{ClientFault, RequestBody};
+use crate::time::clock;
 
 /// How long a member's head may be: what its clients may send us, and twice the fields.
 const LIMITS: HeadLimits = HeadLimits { bytes: 64 * 1024, fields: 200 };
@@ -27,7 +28,7 @@ pub const INTERIM_MAX: u32 = 64;
 
 /// A request on its way, and its answer.
 pub struct Exchange {
-    wire: Wire,
+    wire: Box<Wire>,
     method: Method,
     wants_upgrade: bool,
     body: RequestBody,
@@ -109,43 +110,39 @@ impl MemberFault {
 
 impl Exchange {
     /// Begins with a request whose fields are as the member shall get them, but for those that frame its content.
-    pub fn begin(mut wire: Wire, parts: &Parts, body: RequestBody) -> Self {
-        let wants_upgrade = headers::connection_has(&parts.headers, "upgrade");
+    pub fn begin(mut wire: Box<Wire>, head: &RequestHead, body: RequestBody) -> Self {
+        let wants_upgrade = headers::connection_has(&head.fields, "upgrade");
         // All that HTTP/2 sends is the tunnel's and waits for the member to switch; HTTP/1 may have content before that.
         let holds_body = wants_upgrade && matches!(body, RequestBody::H2(_));
         let length = if holds_body { Some(0) } else { body.length() };
-        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        let target = head.target.path_and_query().map_or("/", |target| target.as_str());
         let output = wire.output();
-        encoder::request_line(output, &parts.method, target);
-        for (name, value) in &parts.headers {
-            // Written anew, from what is known of the content.
-            if *name != CONTENT_LENGTH {
-                encoder::field(output, name, value);
-            }
-        }
+        encoder::request_line(output, &head.method, target);
+        // The length is written anew, from what is known of the content.
+        head.fields.write_to(output, &[CONTENT_LENGTH]);
         let encoder = match length {
             // RFC 9110, 8.6: a method that gives content a meaning says that there is none.
-            Some(0) if !matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) => Encoder::Length(0),
+            Some(0) if !matches!(head.method, Method::POST | Method::PUT | Method::PATCH) => Encoder::Length(0),
             Some(length) => {
                 encoder::content_length(output, length);
                 Encoder::Length(length)
             }
             None => {
-                encoder::field(output, &TRANSFER_ENCODING, &headers::CHUNKED);
+                encoder::field(output, TRANSFER_ENCODING, &headers::CHUNKED);
                 Encoder::Chunked
             }
         };
         output.extend_from_slice(b"\r\n");
         Self {
             wire,
-            method: parts.method.clone(),
+            method: head.method.clone(),
             wants_upgrade,
             body,
             body_begun: false,
             body_ended: holds_body,
             encoder,
             sending: Sending::Head,
-            moved: Instant::now(),
+            moved: clock::now(),
             interim: 0,
             answer: Decoder::new(Framing::Length(0), LIMITS),
             keeps: false,
@@ -160,7 +157,10 @@ impl Exchange {
             if let Some(fault) = self.client_fault.take() {
                 return Poll::Ready(Err(fault.into()));
             }
-            while let Some(head) = self.take_head()? {
+            if self.wire.is_others_turn() {
+                return Poll::Pending;
+            }
+            while let Some(head) = self.wire.take_head(LIMITS, head::answer).map_err(MemberFault::from)? {
                 if self.sending == Sending::Head {
                     return Poll::Ready(Err(MemberFault::TooEarly.into()));
                 }
@@ -187,14 +187,7 @@ impl Exchange {
         }
     }
 
-    fn take_head(&mut self) -> Result<Option<AnswerHead>, MemberFault> {
-        let Some(bytes) = self.wire.take_head(LIMITS)? else { return Ok(None) };
-        let head = head::answer(&bytes, &self.wire.lines)?;
-        self.wire.lines.clear();
-        Ok(Some(head))
-    }
-
-    fn accept(&mut self, head: AnswerHead, switches: bool) -> Result<Response<()>, MemberFault> {
+    fn accept(&mut self, head: Response<()>, switches: bool) -> Result<Response<()>, MemberFault> {
         let framing = framing::of_answer(&self.method, head.status, head.version, &head.fields)?;
         if switches {
             if !self.wants_upgrade || self.sending != Sending::Done {
@@ -213,14 +206,7 @@ impl Exchange {
             headers::connection_has(&head.fields, "keep-alive")
         };
         self.keeps = stays && framing != Framing::UntilClose;
-        let mut response = Response::new(());
-        *response.status_mut() = head.status;
-        *response.version_mut() = head.version;
-        *response.headers_mut() = head.fields;
-        if let Some(reason) = head.reason.and_then(|reason| hyper::ext::ReasonPhrase::try_from(reason).ok()) {
-            response.extensions_mut().insert(reason);
-        }
-        Ok(response)
+        Ok(head)
     }
 
     /// The next piece of the answer's content, or its trailers. [`Exchange::drive`] must be called beside it.
@@ -266,6 +252,9 @@ impl Exchange {
                     }
                 }
             }
+            if self.sending == Sending::Head && self.wire.poll_turn(cx).is_pending() {
+                break;
+            }
             let is_end_of_tunnel = self.body_ended && self.encoder == Encoder::UntilClose;
             let flushed = if is_end_of_tunnel { self.wire.poll_shutdown(cx) } else { self.wire.poll_flush(cx) };
             match flushed {
@@ -279,7 +268,7 @@ impl Exchange {
                 // The member has all that there is: what it takes from now on is the client's time, unless that waits
                 // for the member.
                 if !self.body.awaits_continue() {
-                    self.moved = Instant::now();
+                    self.moved = clock::now();
                 }
                 break;
             }
@@ -290,7 +279,7 @@ impl Exchange {
     fn pass_on(&mut self, frame: Option<Result<Frame<Bytes>, ClientFault>>) -> Result<(), ClientFault> {
         let as_announced = match frame {
             Some(frame) => {
-                (self.body_begun, self.moved) = (true, Instant::now());
+                (self.body_begun, self.moved) = (true, clock::now());
                 self.encoder.encode(frame?, &mut self.wire)
             }
             None => {
@@ -324,7 +313,7 @@ impl Exchange {
     }
 
     /// The connection, where it can carry another exchange: request and answer have both ended, and nothing follows.
-    pub fn into_idle(self) -> Option<Wire> {
+    pub fn into_idle(self) -> Option<Box<Wire>> {
         let ended = self.answer.is_done() && self.sending == Sending::Done;
         (ended && self.keeps && self.wire.input.is_empty() && !self.wire.has_ended()).then_some(self.wire)
     }

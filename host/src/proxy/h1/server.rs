@@ -3,33 +3,35 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::Frame;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, UPGRADE};
-use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Method, StatusCode, Version};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::conn::{NoRequest, SharedConn};
 use super::encoder::{self, Encoder};
 use super::framing::{self, Framing};
-use super::head::{HeadLimits, RequestHead};
+use super::head::HeadLimits;
 use super::wire::{Expected, Wire};
 use crate::proxy::alarm::Alarm;
 use crate::proxy::error::{Error, Malformed};
 use crate::proxy::exchange::{Asker, Client};
+use crate::proxy::fields::Fields;
+use crate::proxy::fields::name::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, Known, UPGRADE};
 use crate::proxy::forward::forward;
 use crate::proxy::headers;
 use crate::proxy::leaving::Leaving;
+use crate::proxy::message::{RequestHead, Response};
 use crate::proxy::record::Record;
 use crate::proxy::request_body::RequestBody;
 use crate::proxy::response::{Body, BrokeOff};
 use crate::proxy::worker::Worker;
 use crate::telemetry::Limit;
 use crate::telemetry::told::Ended;
+use crate::time::clock;
 
 /// Bytes of a request's content that are read and thrown away, after an answer that did not wait for it, to keep the
 /// connection; also what a client may still send after the last answer without having it cut off by a reset.
@@ -72,7 +74,7 @@ pub async fn serve(worker: Rc<Worker>, client: Rc<Client>, wire: Wire, leaving: 
         };
         match after {
             // Where the listener leaves, what was sent ahead is still served, and the last answer says that it is the last.
-            After::Keep => alarm.set(Instant::now() + limits.idle_timeout),
+            After::Keep => alarm.set(clock::now() + limits.idle_timeout),
             After::Close => return close(&conn).await,
             After::Gone => return,
         }
@@ -86,7 +88,7 @@ async fn next(
     head_timeout: Duration,
     leaving: &Leaving,
     mut told_to_leave: Pin<&mut (impl Future<Output = ()> + ?Sized)>,
-) -> Result<RequestHead, NoRequest> {
+) -> Result<Box<RequestHead>, NoRequest> {
     let mut head = pin!(conn.next_head(alarm, head_timeout));
     let mut patience: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
@@ -120,10 +122,10 @@ async fn exchange(
     conn: &SharedConn,
     leaving: &Leaving,
     alarm: &Alarm,
-    head: RequestHead,
+    head: Box<RequestHead>,
 ) -> After {
     let record = Record::begin(worker, client);
-    record.head(client, &head.method, &head.target, head.version, &head.fields);
+    record.head(client, &head);
     let framing = match framing::of_request(head.version, &head.fields) {
         Ok(framing) => framing,
         Err(bad) => return Box::pin(refuse(worker, conn, &record, bad.into())).await,
@@ -141,12 +143,11 @@ async fn exchange(
         wants_keep_alive: headers::connection_has(&head.fields, "keep-alive"),
     };
     // A tunnel's content is what follows the request, once the member has switched.
-    let may_upgrade = is_modern && head.fields.contains_key(UPGRADE);
+    let may_upgrade = is_modern && head.fields.contains(UPGRADE);
     let body =
         if framing == Framing::Length(0) && !may_upgrade { RequestBody::Empty } else { RequestBody::H1(conn.clone()) };
-    let request = Request::from_parts(parts(head), body);
     let response = {
-        let mut forwarded = pin!(forward(worker, client, conn, alarm, &record, request));
+        let mut forwarded = pin!(forward(worker, client, conn, alarm, &record, head, body));
         poll_fn(|cx| {
             if let Poll::Ready(response) = forwarded.as_mut().poll(cx) {
                 return Poll::Ready(Some(response));
@@ -160,15 +161,6 @@ async fn exchange(
         return After::Gone;
     };
     respond(worker, conn, leaving, alarm, &record, &asked, response).await
-}
-
-fn parts(head: RequestHead) -> Parts {
-    let mut parts = Request::new(()).into_parts().0;
-    parts.method = head.method;
-    parts.uri = head.target;
-    parts.version = head.version;
-    parts.headers = head.fields;
-    parts
 }
 
 /// Answers what is no request. What follows it cannot be understood either.
@@ -193,11 +185,11 @@ async fn respond(
     asked: &Asked,
     response: Response<Body>,
 ) -> After {
-    let (parts, mut body) = response.into_parts();
-    record.answers(parts.status);
-    let is_tunnel = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    let Response { status, reason, fields, mut body, .. } = response;
+    record.answers(status);
+    let is_tunnel = status == StatusCode::SWITCHING_PROTOCOLS;
     let is_modern = encoder::is_modern(asked.version);
-    let has_content = asked.method != Method::HEAD && !framing::has_no_content(parts.status);
+    let has_content = asked.method != Method::HEAD && !framing::has_no_content(status);
     let length = body.length();
     if !has_content && let Body::Full(content) = &mut body {
         *content = None;
@@ -215,30 +207,29 @@ async fn respond(
         && encoder != Encoder::UntilClose
         && !leaving.has_begun()
         && !worker.ground.descriptors.are_short()
-        && !parts.headers.contains_key(CONNECTION)
+        && !fields.contains(CONNECTION)
         && !conn.with(|conn| conn.wire.has_ended() && conn.wire.input.is_empty())
         // It may send its content now, or a new request: nobody can tell.
         && !conn.awaits_continue();
     conn.with(|conn| {
         let output = conn.wire.output();
-        let reason = parts.extensions.get::<hyper::ext::ReasonPhrase>();
-        let reason = reason.and_then(|reason| std::str::from_utf8(reason.as_bytes()).ok());
-        encoder::status_line(output, parts.status, reason.or(parts.status.canonical_reason()).unwrap_or_default());
-        let keeps_length = !has_content && parts.status != StatusCode::NO_CONTENT && !is_tunnel;
-        for (name, value) in &parts.headers {
-            // Written anew, from what is known of the content.
-            if *name == CONTENT_LENGTH && !keeps_length || *name == CONNECTION && !is_tunnel {
-                continue;
-            }
-            encoder::field(output, name, value);
-        }
-        if !parts.headers.contains_key(DATE) && !is_tunnel {
+        let usual = status.canonical_reason().unwrap_or_default().as_bytes();
+        encoder::status_line(output, status, reason.as_deref().unwrap_or(usual));
+        let keeps_length = !has_content && status != StatusCode::NO_CONTENT && !is_tunnel;
+        // Both are written anew, from what is known of the content.
+        let anew: &[Known] = match (keeps_length, is_tunnel) {
+            (true, _) => &[CONNECTION],
+            (false, true) => &[CONTENT_LENGTH],
+            (false, false) => &[CONTENT_LENGTH, CONNECTION],
+        };
+        fields.write_to(output, anew);
+        if !fields.contains(DATE) && !is_tunnel {
             // RFC 9110, 6.6.1: whoever passes on an answer without a date says when it came.
-            encoder::field(output, &DATE, &worker.date());
+            encoder::field(output, DATE, &worker.date());
         }
         connection_fields(output, encoder, has_content, is_modern, keeps, is_tunnel);
     });
-    drop(parts);
+    drop(fields);
 
     if is_tunnel {
         let ended = Box::pin(tunnel(conn, alarm, record, body)).await;
@@ -343,6 +334,7 @@ fn poll_write(
                 if conn.with(|conn| encoder.end(&mut conn.wire)).is_err() {
                     return Poll::Ready(Wrote::Broken(Ended::MemberBroke));
                 }
+                ready!(conn.with(|conn| conn.wire.poll_turn(cx)));
                 return poll_flush(conn, cx).map(|flushed| flushed.err().unwrap_or(Wrote::Whole));
             }
             Poll::Ready(Some(Err(BrokeOff(ended)))) => {
@@ -482,7 +474,7 @@ async fn close(conn: &SharedConn) {
 }
 
 impl Asker for SharedConn {
-    fn interim(&self, status: StatusCode, fields: &hyper::HeaderMap) {
+    fn interim(&self, status: StatusCode, fields: &Fields) {
         Self::interim(self, status, fields);
     }
 

@@ -24,6 +24,9 @@ const READ_BODY_BYTES: usize = 64 * 1024;
 /// A piece of a body up to this size is copied behind what waits to be written; a larger one is written where it is.
 const COPY_BYTES_MAX: usize = 4 * 1024;
 
+/// Bytes that there is room for where anything is written: most heads are smaller.
+const OUTPUT_BYTES: usize = 2 * 1024;
+
 /// Bytes that may wait to be written before more is taken in.
 const OUTPUT_BYTES_MAX: usize = 32 * 1024;
 
@@ -44,6 +47,7 @@ pub struct Wire {
     /// Whether all that was written has left what carries it: TLS keeps some of it back until it is flushed.
     flushed: bool,
     ended: bool,
+    turn: Turn,
     /// What is held for as long as the connection is there.
     held: Option<Box<Held>>,
 }
@@ -54,6 +58,15 @@ struct Output {
     copied: BytesMut,
     piece: Bytes,
     after: &'static [u8],
+}
+
+/// Who is to do something before what waits is written; see [`Wire::poll_turn`].
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Turn {
+    #[default]
+    NotAsked,
+    Theirs,
+    Over,
 }
 
 /// What is expected to come.
@@ -75,6 +88,7 @@ impl Wire {
             output: Output::default(),
             flushed: true,
             ended: false,
+            turn: Turn::default(),
             held: None,
         }
     }
@@ -121,12 +135,16 @@ impl Wire {
         Poll::Ready(Ok(read))
     }
 
-    /// Takes a whole head off `input`; `lines` then says where its lines end.
+    /// Takes a whole head off `input`, as `read` reads it.
     ///
     /// # Errors
-    /// When it cannot become one.
-    pub fn take_head(&mut self, limits: HeadLimits) -> Result<Option<Bytes>, BadHead> {
-        self.lines.take(&mut self.input, limits)
+    /// When it cannot become one, or is none.
+    pub fn take_head<T>(
+        &mut self,
+        limits: HeadLimits,
+        read: impl FnOnce(&[u8], &Lines) -> Result<T, BadHead>,
+    ) -> Result<Option<T>, BadHead> {
+        self.lines.take(&mut self.input, limits, read)
     }
 
     /// Whether nothing has come, no end and no error either, on a connection that should be silent.
@@ -144,12 +162,18 @@ impl Wire {
         if self.output.is_empty() {
             self.output.copied = BytesMut::new();
         }
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
         self.lines.rest();
     }
 
     /// Where heads are written to. Goes out at the next flush.
     pub fn output(&mut self) -> &mut BytesMut {
         debug_assert!(self.output.takes_more(), "a head never follows a piece that waits");
+        if self.output.copied.capacity() == 0 {
+            self.output.copied.reserve(OUTPUT_BYTES);
+        }
         &mut self.output.copied
     }
 
@@ -180,6 +204,30 @@ impl Wire {
         self.output.copied.len() + self.output.piece.len() + self.output.after.len()
     }
 
+    /// Lets all others of this worker that have something to do go first; pending once for each message that waits.
+    ///
+    /// A write wakes whoever reads at the other end, which costs more than the write itself if that sleeps. Where many
+    /// connections are busy, their messages are so made one after the other and then written one after the other, and
+    /// whoever reads them is woken once for all.
+    pub fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_flushed() {
+            return Poll::Ready(());
+        }
+        if self.turn != Turn::NotAsked {
+            self.turn = Turn::Over;
+            return Poll::Ready(());
+        }
+        self.turn = Turn::Theirs;
+        // Behind all that are to be polled.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether it is the others' turn. The task is polled again, and has nothing to do before.
+    pub fn is_others_turn(&self) -> bool {
+        self.turn == Turn::Theirs
+    }
+
     /// Writes all that waits.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_flushed() {
@@ -199,7 +247,7 @@ impl Wire {
             self.flushed = false;
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.flushed = true;
+        (self.flushed, self.turn) = (true, Turn::NotAsked);
         Poll::Ready(Ok(()))
     }
 
@@ -269,6 +317,19 @@ mod tests {
             let mut rest = vec![0; COPY_BYTES_MAX + 3 - written];
             peer.read_exact(&mut rest).await.unwrap();
             assert!(b"\r\n".ends_with(&rest));
+        }
+    }
+
+    #[tokio::test]
+    async fn each_message_gives_the_others_one_turn() {
+        let (mut wire, _peer) = pair();
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..2 {
+            assert!(wire.poll_turn(&cx).is_ready(), "nothing waits");
+            wire.push(Bytes::from_static(b"a"), b"");
+            assert!(wire.poll_turn(&cx).is_pending() && wire.is_others_turn());
+            assert!(wire.poll_turn(&cx).is_ready() && !wire.is_others_turn());
+            assert!(wire.poll_flush(&mut cx).is_ready());
         }
     }
 

@@ -8,11 +8,12 @@ use std::task::{Context, Poll, ready};
 use ::h2::server::SendResponse;
 use ::h2::{Reason, RecvStream};
 use bytes::Bytes;
+use hyper::StatusCode;
 use hyper::body::Frame;
 use hyper::header::{HeaderMap, HeaderValue};
-use hyper::{Response, StatusCode};
 
 use crate::proxy::exchange::Asker;
+use crate::proxy::fields::Fields;
 use crate::proxy::h1::{decoder, framing};
 use crate::proxy::pace::Pace;
 use crate::proxy::request_body::ClientFault;
@@ -36,7 +37,7 @@ struct Inner {
 
 impl SharedStream {
     /// The stream of a request with these fields.
-    pub fn new(respond: SendResponse<Bytes>, content: RecvStream, fields: &HeaderMap) -> Self {
+    pub fn new(respond: SendResponse<Bytes>, content: RecvStream, fields: &Fields) -> Self {
         // Checked against the frames that come.
         let said = framing::length(fields).ok().flatten();
         // A length of nothing says that nothing comes, and not before the end that nothing came.
@@ -135,10 +136,10 @@ pub fn values_are_trimmed(fields: &HeaderMap) -> bool {
 }
 
 impl Asker for SharedStream {
-    fn interim(&self, status: StatusCode, fields: &HeaderMap) {
-        let mut response = Response::new(());
+    fn interim(&self, status: StatusCode, fields: &Fields) {
+        let mut response = hyper::Response::new(());
         *response.status_mut() = status;
-        response.headers_mut().clone_from(fields);
+        *response.headers_mut() = fields.to_map();
         // One that cannot be sent any more is missed by nobody.
         let _ = self.0.borrow_mut().respond.send_informational(response);
     }

@@ -10,16 +10,17 @@ use ::h2::ext::Protocol;
 use ::h2::{Error, Ping, Reason, RecvStream};
 use bytes::Bytes;
 use hyper::body::Frame;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TE, UPGRADE};
-use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TE, UPGRADE};
+use hyper::{Method, Request, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
 use super::sender::Sender;
 use crate::proxy::connector::Held;
 use crate::proxy::exchange::Asker;
+use crate::proxy::fields::{Fields, Value};
 use crate::proxy::h1::member::{Failure, INTERIM_MAX, MemberFault};
 use crate::proxy::h1::{decoder, framing};
+use crate::proxy::message::{RequestHead, Response};
 use crate::proxy::request_body::{ClientFault, RequestBody};
 use crate::proxy::stream::Stream;
 use crate::proxy::websocket;
@@ -123,12 +124,12 @@ impl Multiplexed {
     ///
     /// # Errors
     /// What is left of it, where the connection takes no more.
-    pub fn send(&mut self, parts: &Parts, body: RequestBody) -> Result<Exchange, (MemberFault, RequestBody)> {
+    pub fn send(&mut self, head: &RequestHead, body: RequestBody) -> Result<Exchange, (MemberFault, RequestBody)> {
         // What HTTP/1 may send before the switch has no place in HTTP/2: such an offer is not passed on (RFC 9110, 7.8).
         let may_switch = matches!(body, RequestBody::H2(_)) || body.length() == Some(0);
-        let may_switch = may_switch && parts.headers.contains_key(CONNECTION);
-        let upgrade = parts.headers.get(UPGRADE).filter(|_| may_switch).cloned();
-        let request = match request(parts, self.scheme, upgrade.as_ref(), &body) {
+        let may_switch = may_switch && head.fields.contains(CONNECTION);
+        let upgrade = head.fields.get(UPGRADE).filter(|_| may_switch).map(Value::to_value);
+        let request = match request(head, self.scheme, upgrade.as_ref(), &body) {
             Ok(request) => request,
             Err(fault) => return Err((fault, body)),
         };
@@ -136,7 +137,7 @@ impl Multiplexed {
             return Err((MemberFault::H2("it does not take upgrades (RFC 8441)".into()), body));
         }
         let ends = upgrade.is_none() && body.length() == Some(0);
-        let is_head = parts.method == Method::HEAD;
+        let is_head = head.method == Method::HEAD;
         match self.requests.send_request(request, ends) {
             Ok((answer, stream)) => {
                 self.in_flight.set(self.in_flight.get() + 1);
@@ -147,7 +148,7 @@ impl Multiplexed {
                     body_begun: false,
                     upgrade,
                     interim: 0,
-                    websocket_key: parts.headers.get(websocket::KEY).cloned(),
+                    websocket_key: head.fields.get(websocket::KEY).map(Value::to_value),
                     moved: Instant::now(),
                     content: None,
                     length: None,
@@ -168,20 +169,20 @@ impl Multiplexed {
 
 /// A request as HTTP/2 has it (RFC 9113, 8.3.1).
 fn request(
-    parts: &Parts,
+    head: &RequestHead,
     scheme: &str,
     upgrade: Option<&HeaderValue>,
     body: &RequestBody,
 ) -> Result<Request<()>, MemberFault> {
     let cannot = |what: &str| MemberFault::H2(format!("the request's {what} cannot be said in HTTP/2"));
-    let authority = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let authority = head.fields.get(HOST).and_then(Value::to_str).unwrap_or_default();
+    let target = head.target.path_and_query().map_or("/", |target| target.as_str());
     let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target);
     let mut request = Request::new(());
-    *request.method_mut() = parts.method.clone();
+    *request.method_mut() = head.method.clone();
     *request.uri_mut() = uri.build().map_err(|_| cannot("target"))?;
     *request.version_mut() = Version::HTTP_2;
-    let mut fields: HeaderMap = parts.headers.clone();
+    let mut fields = head.fields.to_map();
     for name in [HOST, CONNECTION, UPGRADE, CONTENT_LENGTH] {
         fields.remove(name);
     }
@@ -216,42 +217,39 @@ impl Exchange {
             if self.interim > INTERIM_MAX {
                 return Poll::Ready(Err(MemberFault::Interim.into()));
             }
-            let (mut fields, ()) = interim.into_parts();
+            let mut fields = Fields::from(interim.headers());
             // RFC 9110, 8.6.
-            fields.headers.remove(CONTENT_LENGTH);
-            asker.interim(fields.status, &fields.headers);
+            fields.remove(CONTENT_LENGTH);
+            asker.interim(interim.status(), &fields);
         }
         let response = match ready!(std::pin::Pin::new(&mut self.answer).poll(cx)) {
             Ok(response) => response,
             Err(error) => return Poll::Ready(Err(self.fault(&error).into())),
         };
-        let (mut parts, content) = response.into_parts();
-        self.is_without_content |= framing::has_no_content(parts.status);
-        let said = framing::length(&parts.headers).ok().flatten();
+        let (parts, content) = response.into_parts();
+        let fields = Fields::from(&parts.headers);
+        let (status, version) = (parts.status, Version::HTTP_2);
+        let mut response = Response { status, version, reason: None, fields, body: () };
+        self.is_without_content |= framing::has_no_content(status);
+        let said = framing::length(&response.fields).ok().flatten();
         self.length = if content.is_end_stream() || self.is_without_content { Some(0) } else { said };
         self.content = Some(content);
         match self.upgrade.take() {
-            Some(protocol) if parts.status.is_success() => {
-                self.switch(protocol, &mut parts.status, &mut parts.headers);
-            }
+            Some(protocol) if status.is_success() => self.switch(protocol, &mut response),
             Some(_) => self.sender = None,
             None => {}
         }
-        let mut response = Response::new(());
-        *response.status_mut() = parts.status;
-        *response.version_mut() = Version::HTTP_2;
-        *response.headers_mut() = parts.headers;
         Poll::Ready(Ok(response))
     }
 
     /// Says in HTTP/1's words that the member has switched (RFC 8441, 5).
-    fn switch(&mut self, protocol: HeaderValue, status: &mut StatusCode, fields: &mut HeaderMap) {
+    fn switch(&mut self, protocol: HeaderValue, response: &mut Response<()>) {
         self.length = None;
         self.body.become_tunnel();
-        *status = StatusCode::SWITCHING_PROTOCOLS;
-        fields.insert(UPGRADE, protocol);
+        response.status = StatusCode::SWITCHING_PROTOCOLS;
+        response.fields.insert(UPGRADE, protocol);
         if let Some(key) = &self.websocket_key {
-            fields.insert(websocket::ACCEPT, websocket::accept(key));
+            response.fields.insert(websocket::ACCEPT, websocket::accept(key));
         }
     }
 

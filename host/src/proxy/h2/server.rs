@@ -7,13 +7,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use ::h2::ext::Protocol;
 use ::h2::server::{Builder, Connection, SendResponse};
 use ::h2::{Reason, RecvStream};
 use bytes::{Bytes, BytesMut};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, COOKIE, DATE, HeaderMap, HeaderName, UPGRADE};
-use hyper::http::response::Parts;
+use hyper::header::{CONNECTION, CONTENT_LENGTH, COOKIE, DATE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use tokio::time::Instant;
 
 use super::client::{SharedStream, values_are_trimmed};
@@ -22,10 +22,12 @@ use super::sender::Sender;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::error::{Error, Malformed};
 use crate::proxy::exchange::Client;
+use crate::proxy::fields::Fields;
 use crate::proxy::forward::forward;
 use crate::proxy::h1::framing::{self, has_no_content};
 use crate::proxy::h1::head::BadHead;
 use crate::proxy::leaving::Leaving;
+use crate::proxy::message::{RequestHead, Response};
 use crate::proxy::record::Record;
 use crate::proxy::request_body::RequestBody;
 use crate::proxy::response::{Body, BrokeOff};
@@ -184,20 +186,28 @@ impl Drop for Active {
 }
 
 async fn exchange(worker: &Rc<Worker>, client: &Client, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-    let (parts, content) = request.into_parts();
+    let (mut parts, content) = request.into_parts();
     let mut respond = respond;
     let record = Record::begin(worker, client);
-    record.head(client, &parts.method, &parts.uri, parts.version, &parts.headers);
-    if !is_well_formed(&parts) {
+    let is_trimmed = values_are_trimmed(&parts.headers);
+    let head = Box::new(RequestHead {
+        protocol: parts.extensions.remove::<Protocol>(),
+        method: parts.method,
+        target: parts.uri,
+        version: parts.version,
+        fields: Fields::from(&parts.headers),
+    });
+    record.head(client, &head);
+    if !is_trimmed || !is_well_formed(&head) {
         record.finish(Cause::Malformed, 0);
         // RFC 9113, 8.1.1.
         return respond.send_reset(Reason::PROTOCOL_ERROR);
     }
-    let is_connect = parts.method == Method::CONNECT;
-    let stream = SharedStream::new(respond, content, &parts.headers);
-    let is_head = parts.method == Method::HEAD;
+    let is_connect = head.method == Method::CONNECT;
+    let stream = SharedStream::new(respond, content, &head.fields);
+    let is_head = head.method == Method::HEAD;
     let alarm = Alarm::after(client.listener.spec.limits.idle_timeout);
-    if number_of_fields(&parts.headers) > client.listener.spec.limits.fields_max {
+    if number_of_fields(&head.fields) > client.listener.spec.limits.fields_max {
         let (id, error) = (worker.ids.next(), Error::from(Malformed::from(BadHead::TooLong)));
         record.named(&id);
         record.failed(&error);
@@ -207,7 +217,7 @@ async fn exchange(worker: &Rc<Worker>, client: &Client, request: Request<RecvStr
     }
     let body = if stream.length() == Some(0) { RequestBody::Empty } else { RequestBody::H2(stream.clone()) };
     let response = {
-        let mut forwarded = pin!(forward(worker, client, &stream, &alarm, &record, Request::from_parts(parts, body)));
+        let mut forwarded = pin!(forward(worker, client, &stream, &alarm, &record, head, body));
         poll_fn(|cx| {
             if let Poll::Ready(response) = forwarded.as_mut().poll(cx) {
                 return Poll::Ready(Some(response));
@@ -233,24 +243,28 @@ async fn respond_with(
     alarm: &Alarm,
     record: &Record<'_>,
     is_head: bool,
-    response: Response<Body>,
+    mut response: Response<Body>,
 ) -> Cause {
-    let (mut parts, mut body) = response.into_parts();
-    let is_tunnel = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    let has_content = !is_head && (is_tunnel || !has_no_content(parts.status));
+    let is_tunnel = response.status == StatusCode::SWITCHING_PROTOCOLS;
+    for_http2(&mut response, is_tunnel);
+    let Response { status, fields, mut body, .. } = response;
+    let has_content = !is_head && (is_tunnel || !has_no_content(status));
     let length = body.length();
-    for_http2(&mut parts, is_tunnel);
+    let mut answer = hyper::Response::new(());
+    *answer.status_mut() = status;
+    *answer.headers_mut() = fields.to_map();
+    let fields = answer.headers_mut();
     if !has_content {
-        if parts.status == StatusCode::NO_CONTENT {
-            parts.headers.remove(CONTENT_LENGTH);
+        if status == StatusCode::NO_CONTENT {
+            fields.remove(CONTENT_LENGTH);
         }
     } else if let Some(length) = length.filter(|_| !is_tunnel) {
-        parts.headers.insert(CONTENT_LENGTH, length.into());
+        fields.insert(CONTENT_LENGTH, length.into());
     }
-    record.answers(parts.status);
-    parts.headers.entry(DATE).or_insert_with(|| worker.date());
+    record.answers(status);
+    fields.entry(DATE).or_insert_with(|| worker.date());
     let ends = !has_content || length == Some(0) && !is_tunnel && !body.may_have_trailers();
-    let sent = stream.respond(|respond| respond.send_response(Response::from_parts(parts, ()), ends));
+    let sent = stream.respond(|respond| respond.send_response(answer, ends));
     let Ok(sending) = sent else { return Cause::ClientGone };
     let mut sender = Sender::new(sending);
     if !ends {
@@ -271,39 +285,39 @@ async fn respond_with(
 }
 
 /// How many fields HTTP/1 would have: crumbs of cookies are one (RFC 9113, 8.2.3).
-fn number_of_fields(fields: &HeaderMap) -> usize {
-    fields.len() - fields.get_all(COOKIE).iter().count().saturating_sub(1)
+fn number_of_fields(fields: &Fields) -> usize {
+    fields.len() - fields.get_all(COOKIE).count().saturating_sub(1)
 }
 
 /// What the library leaves to be checked (RFC 9113, 8.2.1 and 8.3.1, and RFC 9110, 8.6).
-fn is_well_formed(parts: &hyper::http::request::Parts) -> bool {
-    let target = parts.uri.path_and_query().map(PathAndQuery::as_str);
-    let target_is_good = match (&parts.method, target) {
+fn is_well_formed(head: &RequestHead) -> bool {
+    let target = head.target.path_and_query().map(PathAndQuery::as_str);
+    let target_is_good = match (&head.method, target) {
         (&Method::CONNECT, None) => true,
         (&Method::OPTIONS, Some("*")) => true,
         (_, target) => target.is_some_and(|target| target.starts_with('/')),
     };
-    target_is_good && framing::length(&parts.headers).is_ok() && values_are_trimmed(&parts.headers)
+    target_is_good && framing::length(&head.fields).is_ok()
 }
 
 /// A tunnel that was asked for, or a refusal: any other answer of success would look like a tunnel (RFC 8441, 4).
 fn switched(response: Response<Body>) -> Response<Body> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS || !response.status().is_success() {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS || !response.status.is_success() {
         return response;
     }
     let mut refusal = Response::new(Body::full("501 Not Implemented: the member does not speak this protocol\n"));
-    *refusal.status_mut() = StatusCode::NOT_IMPLEMENTED;
+    refusal.status = StatusCode::NOT_IMPLEMENTED;
     refusal
 }
 
 /// What HTTP/2 says otherwise (RFC 9113, 8.2.2, and RFC 8441, 5).
-fn for_http2(parts: &mut Parts, is_tunnel: bool) {
-    parts.headers.remove(CONNECTION);
+fn for_http2(response: &mut Response<Body>, is_tunnel: bool) {
+    response.fields.remove(CONNECTION);
     if is_tunnel {
-        parts.status = StatusCode::OK;
-        parts.headers.remove(UPGRADE);
-        parts.headers.remove(HeaderName::from_static("sec-websocket-accept"));
-        parts.headers.remove(CONTENT_LENGTH);
+        response.status = StatusCode::OK;
+        for name in [UPGRADE, SEC_WEBSOCKET_ACCEPT, CONTENT_LENGTH] {
+            response.fields.remove(name);
+        }
     }
 }
 

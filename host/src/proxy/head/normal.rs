@@ -1,42 +1,43 @@
 //! What of a request can be said in more than one way, said in one: its authority, its target, its cookies. And what
 //! cannot be said in one way only, refused.
 
-use bytes::Bytes;
-use hyper::header::{COOKIE, HOST, HeaderMap, HeaderValue, VIA};
-use hyper::http::request::Parts;
 use hyper::{Method, Uri, Version};
 
 use crate::proxy::error::Malformed;
+use crate::proxy::fields::name::{COOKIE, HOST, VIA};
+use crate::proxy::fields::{Fields, Value};
+use crate::proxy::message::RequestHead;
 
 /// The authority that a request is for. RFC 9112, 3.2.2, has the target's replace what Host says; where the two differ,
-/// somebody before us may have believed the other, so they must not.
-pub(super) fn authority(parts: &Parts) -> Result<HeaderValue, Malformed> {
-    let mut values = parts.headers.get_all(HOST).iter();
+/// somebody before us may have believed the other, so they must not. Lower-case.
+pub(super) fn authority(request: &RequestHead) -> Result<Box<str>, Malformed> {
+    let text = |authority: &[u8]| String::from_utf8(authority.to_ascii_lowercase()).map(String::into_boxed_str);
+    let mut values = request.fields.get_all(HOST);
     let host = match (values.next(), values.next()) {
         (Some(host), None) if is_authority(host.as_bytes()) => Some(host),
         (None, None) => None,
         _ => return Err(Malformed::Host),
     };
-    if parts.version == Version::HTTP_11 && host.is_none() {
+    if request.version == Version::HTTP_11 && host.is_none() {
         return Err(Malformed::HostMissing);
     }
-    let Some(of_target) = parts.uri.authority() else {
+    let Some(of_target) = request.target.authority() else {
         // HTTP/2 has it in one of the two (RFC 9113, 8.3.1); HTTP/1.0 need not have it at all.
         return match host {
-            Some(host) => Ok(host.clone()),
-            None if parts.version == Version::HTTP_2 => Err(Malformed::HostMissing),
-            None => Ok(HeaderValue::from_static("")),
+            Some(host) => text(host.as_bytes()).map_err(|_| Malformed::Host),
+            None if request.version == Version::HTTP_2 => Err(Malformed::HostMissing),
+            None => Ok("".into()),
         };
     };
     if !is_authority(of_target.as_str().as_bytes()) || of_target.as_str().is_empty() {
         return Err(Malformed::Target);
     }
     if let Some(host) = host
-        && !is_same_authority(parts.uri.scheme_str(), of_target.as_str(), host.to_str().unwrap_or_default())
+        && !is_same_authority(request.target.scheme_str(), of_target.as_str(), host.to_str().unwrap_or_default())
     {
         return Err(Malformed::HostDisagrees);
     }
-    HeaderValue::from_str(of_target.as_str()).map_err(|_| Malformed::Target)
+    text(of_target.as_str().as_bytes()).map_err(|_| Malformed::Target)
 }
 
 /// Whether two authorities are one, as far as anybody would look (RFC 9110, 4.2.3).
@@ -49,11 +50,18 @@ fn is_same_authority(scheme: Option<&str>, one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other) || plain(one) == plain(other)
 }
 
-/// Path and query, as every member understands them (RFC 9112, 3.2.1).
-pub(super) fn origin_form(parts: &Parts) -> Result<Uri, Malformed> {
-    let uri = &parts.uri;
+/// Has `Host` say the authority, if it does not say it already.
+pub(super) fn write_host(fields: &mut Fields, authority: &str) {
+    if fields.get(HOST).map(Value::as_bytes) != Some(authority.as_bytes()) {
+        fields.insert_with(HOST, |out| out.extend_from_slice(authority.as_bytes()));
+    }
+}
+
+/// Path and query, as every member understands them (RFC 9112, 3.2.1), where that is not the target as it came.
+pub(super) fn origin_form(request: &RequestHead) -> Result<Option<Uri>, Malformed> {
+    let uri = &request.target;
     match (uri.scheme_str(), uri.authority()) {
-        (None, None) if uri.path() == "*" && parts.method == Method::OPTIONS => return Ok(uri.clone()),
+        (None, None) if uri.path() == "*" && request.method == Method::OPTIONS => return Ok(None),
         (None, None) if !uri.path().starts_with('/') => return Err(Malformed::Target),
         (None, None) | (Some("http" | "https"), Some(_)) => {}
         _ => return Err(Malformed::Target),
@@ -63,36 +71,36 @@ pub(super) fn origin_form(parts: &Parts) -> Result<Uri, Malformed> {
         return Err(Malformed::Target);
     }
     if uri.authority().is_none() {
-        return Ok(uri.clone());
+        return Ok(None);
     }
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    if target == "*" && parts.method == Method::OPTIONS {
-        return Ok(Uri::from_static("*"));
+    if target == "*" && request.method == Method::OPTIONS {
+        return Ok(Some(Uri::from_static("*")));
     }
     // `http://host?query` has an empty path, which is sent as `/` (RFC 9112, 3.2.1).
     let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-    target.parse().map_err(|_| Malformed::Target)
+    target.parse().map(Some).map_err(|_| Malformed::Target)
 }
 
 /// HTTP/2 may send a cookie in crumbs, a field each; nobody else knows them (RFC 9113, 8.2.3).
-pub(super) fn join_cookies(fields: &mut HeaderMap) {
-    let mut crumbs = fields.get_all(COOKIE).iter();
+pub(super) fn join_cookies(fields: &mut Fields) {
+    let mut crumbs = fields.get_all(COOKIE);
     if crumbs.next().is_none() || crumbs.next().is_none() {
         return;
     }
+    drop(crumbs);
     // Behind an empty one the value would end in a space, which HTTP/2 does not allow (RFC 9113, 8.2.1).
-    let crumbs = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).filter(|crumb| !crumb.is_empty());
-    let crumbs: Vec<&[u8]> = crumbs.collect();
-    let joined = HeaderValue::from_maybe_shared(Bytes::from(crumbs.join(&b"; "[..])));
-    fields.insert(COOKIE, joined.expect("made of field values"));
+    let crumbs = fields.get_all(COOKIE).map(Value::as_bytes).filter(|crumb| !crumb.is_empty());
+    let joined = crumbs.collect::<Vec<_>>().join(&b"; "[..]);
+    fields.insert_with(COOKIE, |out| out.extend_from_slice(&joined));
 }
 
 /// How often it came through a proxy of our name (RFC 9110, 7.6.3).
-pub(super) fn rounds(fields: &HeaderMap) -> usize {
-    let named = |value: &HeaderValue| {
+pub(super) fn rounds(fields: &Fields) -> usize {
+    let named = |value: Value<'_>| {
         value.as_bytes().split(|byte| *byte == b',').filter(|hop| hop.trim_ascii().ends_with(b" switchback")).count()
     };
-    fields.get_all(VIA).iter().map(named).sum()
+    fields.get_all(VIA).map(named).sum()
 }
 
 /// Whether these bytes can be host and port (RFC 3986, 3.2.2 and 3.2.3): no user, no path, nothing that a member could
@@ -124,11 +132,4 @@ fn is_name(host: &[u8]) -> bool {
     let mut escapes = host.split(|byte| *byte == b'%').skip(1);
     let is_escape = |after: &[u8]| after.get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
     host.iter().all(is_good) && escapes.all(is_escape)
-}
-
-pub(super) fn lower_case(value: HeaderValue) -> Result<HeaderValue, Malformed> {
-    if !value.as_bytes().iter().any(u8::is_ascii_uppercase) {
-        return Ok(value);
-    }
-    HeaderValue::from_bytes(&value.as_bytes().to_ascii_lowercase()).map_err(|_| Malformed::Host)
 }

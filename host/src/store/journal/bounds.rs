@@ -7,8 +7,7 @@ use rusqlite::{Connection, params};
 use super::chain::DROPPED;
 use super::{JournalError, from_json};
 use crate::digest::Digest;
-use crate::spec::Spec;
-use crate::switch::standing::Standing;
+use crate::switch::standing::{Policies, Standing};
 
 /// How large the journal may grow. What the trail names, what is pinned and what pinned entries name comes on top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,8 +121,9 @@ pub(super) fn builds(file: &Connection) -> Result<Vec<Digest>, JournalError> {
     let mut select = file.prepare_cached("SELECT spec FROM releases")?;
     let mut digests = Vec::new();
     for text in select.query_map([], |row| row.get::<_, String>(0))? {
-        let spec: Spec = from_json("a release", &text?)?;
-        digests.extend(spec.policies.values().filter_map(|policy| policy.digest));
+        // Of all kept releases, after each switch that lets go of one: no more than that is read of them.
+        let Policies { policies } = from_json("a release", &text?)?;
+        digests.extend(policies.into_values().filter_map(|policy| policy.digest));
     }
     Ok(digests)
 }

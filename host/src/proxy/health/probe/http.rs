@@ -8,8 +8,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::{Sick, Sought, USER_AGENT, http2};
 use crate::proxy::h1::decoder::{Decoded, Decoder};
 use crate::proxy::h1::framing;
-use crate::proxy::h1::head::{self, AnswerHead, HeadLimits, Lines};
+use crate::proxy::h1::head::{self, HeadLimits, Lines};
 use crate::proxy::health::pair::Pair;
+use crate::proxy::message;
 use crate::spec::check::{CheckMethod, HttpCheck};
 
 /// How long an answer's head may be: a page about health needs little of what others do.
@@ -70,15 +71,19 @@ struct Reading<'a, S> {
 
 impl<S: AsyncRead + Unpin> Reading<'_, S> {
     /// The final head.
-    async fn head(&mut self) -> Result<AnswerHead, Sick> {
+    async fn head(&mut self) -> Result<message::Response<()>, Sick> {
         let mut lines = Lines::default();
         let mut interim = 0;
         loop {
-            let bytes = loop {
+            let answer = loop {
                 let begins = begins_as_answer(&self.input);
-                let taken = if begins { lines.take(&mut self.input, LIMITS) } else { Err(head::BadHead::StatusLine) };
+                let taken = if begins {
+                    lines.take(&mut self.input, LIMITS, head::answer)
+                } else {
+                    Err(head::BadHead::StatusLine)
+                };
                 match taken {
-                    Ok(Some(bytes)) => break bytes,
+                    Ok(Some(answer)) => break answer,
                     Ok(None) => {}
                     Err(why) => return Err(Sick::NotHttp1 { got: shown(&self.input), why }),
                 }
@@ -86,7 +91,6 @@ impl<S: AsyncRead + Unpin> Reading<'_, S> {
                     return Err(Sick::Closed);
                 }
             };
-            let answer = head::answer(&bytes, &lines).map_err(|why| Sick::NotHttp1 { got: shown(&bytes), why })?;
             // Nothing follows a 101 that would be HTTP; it is judged by its status.
             if !answer.status.is_informational() || answer.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(answer);
@@ -95,12 +99,11 @@ impl<S: AsyncRead + Unpin> Reading<'_, S> {
             if interim > INTERIM_MAX {
                 return Err(Sick::Interim(interim));
             }
-            lines.clear();
         }
     }
 
     /// Reads the body until the text has come.
-    async fn body(&mut self, method: &Method, head: &AnswerHead, text: &str) -> Result<(), Sick> {
+    async fn body(&mut self, method: &Method, head: &message::Response<()>, text: &str) -> Result<(), Sick> {
         let framing = framing::of_answer(method, head.status, head.version, &head.fields)?;
         let mut decoder = Decoder::new(framing, LIMITS);
         let mut sought = Sought::new(Some(text));

@@ -92,7 +92,7 @@ async fn pass(bytes: &[u8], client: &Client) -> Option<Vec<u8>> {
 
 async fn sent(head: &RequestHead, body: RequestBody) -> Vec<u8> {
     let (stream, mut other) = connection();
-    let mut exchange = Exchange::begin(Wire::new(stream, BytesMut::new()), head, body);
+    let mut exchange = Exchange::begin(Box::new(Wire::new(stream, BytesMut::new())), head, body);
     let mut sent = Vec::new();
     let send = poll_fn(|cx| {
         exchange.drive(cx);

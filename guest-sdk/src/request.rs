@@ -1,7 +1,8 @@
 //! The request a policy is asked about, read by lookups.
 //!
-//! Each lookup crosses from the policy into the proxy and copies one answer, so a policy pays for what it looks at and
-//! nothing else. Look a value up once and keep it, rather than twice.
+//! A lookup crosses from the policy into the proxy and copies one answer, so a policy pays for what it looks at and
+//! nothing else. The two that an instance makes first come with the next decisions and cross no more: look at what every
+//! request is asked before what only some are. Look a value up once and keep it, rather than twice.
 
 use crate::{Value, answerer};
 

@@ -13,7 +13,8 @@ fuzz_target!(|target: &str| {
     let Ok(uri) = Uri::try_from(target) else { return };
     let mut fields = Fields::default();
     fields.insert(HOST, "shop.example");
-    let request = RequestHead { method: Method::GET, target: uri, version: Version::HTTP_11, fields, protocol: None };
+    let version = Version::HTTP_11;
+    let request = Box::new(RequestHead { method: Method::GET, target: uri, version, fields, protocol: None });
     let Ok(head) = Head::new(request, &switchback_fuzz::client(false)) else { return };
     let (authority, expected) = read(target);
     assert_eq!(head.authority(), authority.to_ascii_lowercase());

@@ -1,5 +1,7 @@
 //! What fields of HTTP are made of (RFC 9110, 5.5 and 5.6).
 
+use std::ops::ControlFlow;
+
 /// Whether a token may hold this byte: `tchar`.
 pub const fn is_of_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
@@ -22,8 +24,54 @@ pub fn is_space(byte: u8) -> bool {
 }
 
 /// Whether a value may hold this byte: space, what is visible, and what is beyond ASCII (`obs-text`).
-pub fn is_of_text(byte: u8) -> bool {
-    byte == b'\t' || byte >= b' ' && byte != 0x7f
+pub const fn is_of_text(byte: u8) -> bool {
+    // Without a branch, so that many bytes are looked at at once.
+    (byte == b'\t') | (byte >= b' ') & (byte != 0x7f)
+}
+
+/// How many bytes no value may hold; a line's end has two of them.
+pub fn controls(bytes: &[u8]) -> usize {
+    /// So many are counted at once, without a branch and in bytes.
+    const MANY: usize = 64;
+    let count = |many: &[u8; MANY]| many.iter().fold(0_u8, |controls, byte| controls + u8::from(!is_of_text(*byte)));
+    let (whole, rest) = bytes.as_chunks();
+    let mut last = [b' '; MANY];
+    last[..rest.len()].copy_from_slice(rest);
+    whole.iter().chain([&last]).map(|many| usize::from(count(many))).sum()
+}
+
+/// Calls `each` with where a LF is, until it says to stop.
+///
+/// Lines are short: `memchr`, which is quicker where they are long, takes as long to begin as to find one of them.
+pub fn try_line_ends<B>(bytes: &[u8], mut each: impl FnMut(usize) -> ControlFlow<B>) -> ControlFlow<B> {
+    /// So many words in a row, so that not much is done beside looking.
+    const WORDS: usize = 4;
+    let (many, rest) = bytes.as_chunks();
+    let mut last = [0; WORDS * WORD];
+    last[..rest.len()].copy_from_slice(rest);
+    for (many, at) in many.iter().chain([&last]).zip((0..).step_by(WORDS * WORD)) {
+        let (words, _) = many.as_chunks();
+        for (word, at) in words.iter().zip((at..).step_by(WORD)) {
+            let mut ends = line_ends(u64::from_le_bytes(*word));
+            while ends != 0 {
+                each(at + ends.trailing_zeros() as usize / 8)?;
+                ends &= ends - 1;
+            }
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// Bytes that are looked at together.
+const WORD: usize = size_of::<u64>();
+
+/// The highest bit of each byte that is a LF.
+const fn line_ends(word: u64) -> u64 {
+    const LF: u64 = u64::from_le_bytes([b'\n'; WORD]);
+    const LOW: u64 = u64::from_le_bytes([0x7f; WORD]);
+    // A byte is zero where it was a LF. To add 0x7f to what is below its highest bit sets that unless there is nothing.
+    let other = word ^ LF;
+    !((other & LOW) + LOW | other | LOW)
 }
 
 #[cfg(test)]
@@ -41,9 +89,29 @@ mod tests {
     }
 
     #[test]
+    fn each_line_end_is_found_wherever_it_is() {
+        for length in 0..100 {
+            for at in 0..length {
+                let mut bytes = vec![b'\r'; length];
+                (bytes[at], bytes[length - 1]) = (b'\n', b'\n');
+                let mut found = Vec::new();
+                let through = try_line_ends::<()>(&bytes, |at| {
+                    found.push(at);
+                    ControlFlow::Continue(())
+                });
+                let mut expected = vec![at, length - 1];
+                expected.dedup();
+                assert_eq!((through, found), (ControlFlow::Continue(()), expected), "{length}");
+                assert_eq!(try_line_ends(&bytes, ControlFlow::Break), ControlFlow::Break(at));
+            }
+        }
+    }
+
+    #[test]
     fn controls_are_in_no_value() {
         let controls = (0..b' ').chain([0x7f]).filter(|byte| *byte != b'\t');
-        assert!(controls.into_iter().all(|byte| !is_of_text(byte)));
+        assert!(controls.clone().all(|byte| !is_of_text(byte)));
+        assert_eq!(super::controls(&controls.cycle().take(1000).collect::<Vec<_>>()), 1000);
         assert!((b' '..0x7f).chain(0x80..=0xff).chain([b'\t']).all(is_of_text));
     }
 }

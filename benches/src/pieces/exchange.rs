@@ -33,6 +33,8 @@ struct Feature {
     keeps_cookies: bool,
     /// What the pool's first member answers; the second one is always well.
     first: Option<Mood>,
+    /// How many clients ask at a time.
+    clients: usize,
 }
 
 /// A policy that is asked twice what the request says.
@@ -51,6 +53,7 @@ const PLAIN: Feature = Feature {
     fields: "",
     keeps_cookies: false,
     first: None,
+    clients: 1,
 };
 
 /// Each by itself, so that it shows what it costs beside `plain`; and all that one would have together.
@@ -60,6 +63,8 @@ fn features() -> Vec<Feature> {
     vec![
         PLAIN,
         POLICY,
+        Feature { name: "plain, 64 clients", clients: MANY, ..PLAIN },
+        Feature { name: "policy, 64 clients", clients: MANY, ..POLICY },
         Feature { name: "policy, wasip2", builds: &[("choose", plugins::BY_HEADER_WASIP2)], ..POLICY },
         Feature { name: "policy, fresh instance", more: "isolation = 'request'", ..POLICY },
         Feature { name: "access log", extras: logs, ..PLAIN },
@@ -91,6 +96,9 @@ fn features() -> Vec<Feature> {
         },
     ]
 }
+
+/// So many that there is always something to do: what is done for all of them at once is then cheap for each.
+const MANY: usize = 64;
 
 const STICKY: &str = "sticky = { cookie = 'member' }";
 
@@ -151,7 +159,7 @@ fn line() -> impl FnMut(u64) {
     let extras = Extras { logs: true, ..Extras::default() };
     let mut exchange = Exchange::new(Carrier::Unix, Feature { extras, ..POLICY });
     let told = exchange.runtime.block_on(async {
-        exchange.client.ask().await;
+        exchange.clients[0].ask().await;
         // Told when the answer was written, and the task was polled once more.
         tokio::task::yield_now().await;
         exchange.rig.told().expect("the exchange has ended")
@@ -169,7 +177,7 @@ fn line() -> impl FnMut(u64) {
 struct Exchange {
     runtime: LocalRuntime,
     rig: Rig,
-    client: Client,
+    clients: Vec<Client>,
     is_told: bool,
     _members: Members,
 }
@@ -178,7 +186,7 @@ impl Exchange {
     fn new(carrier: Carrier, feature: Feature) -> Self {
         let runtime = runtime();
         let mut members = Members::new(carrier);
-        let (rig, client) = runtime.block_on(async {
+        let (rig, clients) = runtime.block_on(async {
             let mut blue = Vec::new();
             blue.extend(match feature.first {
                 Some(mood) => Some(members.open(mood).await),
@@ -187,30 +195,53 @@ impl Exchange {
             blue.push(members.open(Mood::Well).await);
             let green = members.open(Mood::Well).await;
             let rig = Rig::new(&config(&feature, &blue, &green), feature.builds, feature.extras);
-            let (ours, theirs) = pair(carrier).await.expect("loopback is there");
-            rig.serve(theirs);
-            let mut client = Client::new(ours, request(feature.fields));
-            if feature.keeps_cookies {
-                let cookies = cookies(client.ask().await);
-                client.says(with_cookies(&request(feature.fields), &cookies));
+            let mut clients = Vec::new();
+            for _ in 0..feature.clients {
+                let (ours, theirs) = pair(carrier).await.expect("loopback is there");
+                rig.serve(theirs);
+                let mut client = Client::new(ours, request(feature.fields));
+                if feature.keeps_cookies {
+                    let cookies = cookies(client.ask().await);
+                    client.says(with_cookies(&request(feature.fields), &cookies));
+                }
+                clients.push(client);
             }
-            (rig, client)
+            (rig, clients)
         });
         let is_told = feature.extras.logs || feature.extras.traces.is_some();
-        Self { runtime, rig, client, is_told, _members: members }
+        Self { runtime, rig, clients, is_told, _members: members }
     }
 
     fn run(&mut self, times: u64) {
-        let Self { runtime, rig, client, is_told, .. } = self;
+        let Self { runtime, rig, clients, is_told, .. } = self;
         runtime.block_on(async {
-            for _ in 0..times {
-                client.ask().await;
-                if *is_told {
-                    rig.told();
+            if let [client] = &mut clients[..] {
+                for _ in 0..times {
+                    client.ask().await;
+                    if *is_told {
+                        rig.told();
+                    }
                 }
+                return;
+            }
+            // What does not divide is the first one's.
+            let (each, more) = (times / clients.len() as u64, times % clients.len() as u64);
+            let asking = clients.drain(..).enumerate().map(|(at, client)| {
+                let times = if at == 0 { each + more } else { each };
+                tokio::task::spawn_local(asks(client, times))
+            });
+            for asked in asking.collect::<Vec<_>>() {
+                clients.push(asked.await.expect("clients do not panic"));
             }
         });
     }
+}
+
+async fn asks(mut client: Client, times: u64) -> Client {
+    for _ in 0..times {
+        client.ask().await;
+    }
+    client
 }
 
 fn config(feature: &Feature, blue: &[String], green: &str) -> String {

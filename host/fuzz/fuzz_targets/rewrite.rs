@@ -3,7 +3,9 @@
 
 #![no_main]
 
+use std::cell::RefCell;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -92,11 +94,17 @@ async fn pass(bytes: &[u8], client: &Client) -> Option<Vec<u8>> {
 
 async fn sent(head: &RequestHead, body: RequestBody) -> Vec<u8> {
     let (stream, mut other) = connection();
-    let mut exchange = Exchange::begin(Box::new(Wire::new(stream, BytesMut::new())), head, body);
+    let wire = Rc::new(RefCell::new(Wire::new(stream, BytesMut::new())));
+    let mut exchange = Exchange::begin(wire, head, body);
     let mut sent = Vec::new();
     let send = poll_fn(|cx| {
         exchange.drive(cx);
-        if exchange.is_request_done() { Poll::Ready(()) } else { Poll::Pending }
+        if exchange.is_request_done() {
+            return Poll::Ready(());
+        }
+        // Nobody tells when what was left for the end of the round is written.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     });
     send.await;
     drop(exchange);

@@ -17,7 +17,7 @@ use switchback::proxy::stream::{Plain, Stream};
 use switchback::proxy::tls::certificates::Certificates;
 use switchback::spec::ListenerSpec;
 use tokio::net::UnixStream;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 /// Somebody, over a plain connection: of those whom the listener trusts, or not.
 pub fn client(is_trusted: bool) -> Client {
@@ -31,8 +31,12 @@ pub fn client(is_trusted: bool) -> Client {
 /// Runs what needs a runtime. Its clock stands still, so that nothing depends on how long an input takes.
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     thread_local! {
-        static RUNTIME: RefCell<Runtime> = RefCell::new(
-            Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime can be built"),
+        static RUNTIME: RefCell<LocalRuntime> = RefCell::new(
+            Builder::new_current_thread()
+                .enable_all()
+                .start_paused(true)
+                .build_local(LocalOptions::default())
+                .expect("a runtime can be built"),
         );
     }
     RUNTIME.with_borrow(|runtime| runtime.block_on(future))

@@ -24,17 +24,15 @@ const AFFINITY_BYTES_MAX: usize = 1024;
 /// What a policy decided.
 #[derive(Debug)]
 pub enum Answer {
-    /// The request goes to a pool.
-    Route(Box<Route>),
+    /// The request goes to the pool at this position of the manifest, and so.
+    Route(u32, Option<Box<Route>>),
     /// The policy answers itself.
     Respond(Box<Respond>),
 }
 
-/// Which pool, and how.
+/// How a request goes to its pool.
 #[derive(Debug)]
 pub struct Route {
-    /// Position in the manifest's pools.
-    pub pool: u32,
     /// Requests with equal keys belong to the same member.
     pub affinity: Option<Vec<u8>>,
     /// Request fields to set.
@@ -113,21 +111,33 @@ pub(super) fn route(wire: WireRoute, timeouts: Option<WireTimeouts>, pools: usiz
     if wire.pool as usize >= pools {
         return Err(Nonsense::Pool(wire.pool, pools).into());
     }
+    if is_plain(&wire) && timeouts.is_none() {
+        return Ok(Answer::Route(wire.pool, None));
+    }
     if let Some(key) = wire.affinity.as_ref().filter(|key| key.len() > AFFINITY_BYTES_MAX) {
         return Err(Nonsense::Affinity(key.len()).into());
     }
     let mut budget = Budget::new(
         wire.set_request_headers.len() + wire.remove_request_headers.len() + wire.add_response_headers.len(),
     )?;
-    Ok(Answer::Route(Box::new(Route {
-        pool: wire.pool,
+    let route = Route {
         affinity: wire.affinity,
         set: budget.fields(wire.set_request_headers)?,
         remove: wire.remove_request_headers.iter().map(|name| budget.name(name)).collect::<Result<_, _>>()?,
         add: budget.fields(wire.add_response_headers)?,
         timeouts: timeouts.map(self::timeouts).transpose()?.unwrap_or_default(),
         reason: wire.reason.map(reason),
-    })))
+    };
+    Ok(Answer::Route(wire.pool, Some(Box::new(route))))
+}
+
+/// Whether it names a pool and nothing else, as most answers do.
+fn is_plain(wire: &WireRoute) -> bool {
+    wire.affinity.is_none()
+        && wire.set_request_headers.is_empty()
+        && wire.remove_request_headers.is_empty()
+        && wire.add_response_headers.is_empty()
+        && wire.reason.is_none()
 }
 
 fn timeouts(wire: WireTimeouts) -> Result<RouteTimeouts, Nonsense> {

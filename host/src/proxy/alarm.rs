@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
@@ -14,6 +14,8 @@ use tokio::time::{Instant, Sleep};
 pub struct Alarm {
     deadline: Cell<Instant>,
     timer: RefCell<Pin<Box<Sleep>>>,
+    /// Whom the timer wakes.
+    waker: RefCell<Option<Waker>>,
 }
 
 impl Alarm {
@@ -24,7 +26,8 @@ impl Alarm {
 
     /// Rings at `deadline`.
     pub fn at(deadline: Instant) -> Self {
-        Self { deadline: Cell::new(deadline), timer: RefCell::new(Box::pin(tokio::time::sleep_until(deadline))) }
+        let timer = RefCell::new(Box::pin(tokio::time::sleep_until(deadline)));
+        Self { deadline: Cell::new(deadline), timer, waker: RefCell::default() }
     }
 
     /// Rings at `deadline`, and no more at the one before.
@@ -39,8 +42,17 @@ impl Alarm {
     /// Ready once the deadline has passed.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut timer = self.timer.borrow_mut();
+        let mut waker = self.waker.borrow_mut();
+        // Every request looks here more than once, and a timer that knows whom to wake needs not be told again.
+        if !timer.is_elapsed() && waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        *waker = None;
         loop {
-            ready!(timer.as_mut().poll(cx));
+            let Poll::Ready(()) = timer.as_mut().poll(cx) else {
+                *waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            };
             let deadline = self.deadline.get();
             if deadline <= Instant::now() {
                 return Poll::Ready(());

@@ -96,14 +96,14 @@ pub struct ConnectionKey {
 }
 
 struct Idle {
-    wire: Box<Wire>,
+    wire: Rc<RefCell<Wire>>,
     until: Instant,
 }
 
 /// A connection to a member that takes a request now.
 pub enum MemberConnection {
     /// HTTP/1.1: one at a time.
-    H1(Box<Wire>),
+    H1(Rc<RefCell<Wire>>),
     /// HTTP/2: many at once.
     H2(Multiplexed),
 }
@@ -235,7 +235,7 @@ impl Connector {
                 // From here on it counts: others look while this one is made.
                 let held = self.hold(way.member);
                 let stream = self.connect(way, way.timeout).await?;
-                Ok(MemberConnection::H1(Box::new(Wire::to_member(stream, held))))
+                Ok(MemberConnection::H1(Rc::new(RefCell::new(Wire::to_member(stream, held)))))
             }
             Protocol::Http2 if way.key.is_private => {
                 let held = self.hold(way.member);
@@ -282,13 +282,13 @@ impl Connector {
     }
 
     /// An idle connection that is silent.
-    fn idle(&self, key: &ConnectionKey) -> Option<Box<Wire>> {
+    fn idle(&self, key: &ConnectionKey) -> Option<Rc<RefCell<Wire>>> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(key)?;
         // The last one given back is the least likely to be closed by now.
-        while let Some(Idle { mut wire, until }) = connections.pop() {
+        while let Some(Idle { wire, until }) = connections.pop() {
             // What came unasked would be taken for the next answer.
-            if clock::now() <= until && wire.is_silent() {
+            if clock::now() <= until && wire.borrow_mut().is_silent() {
                 return Some(wire);
             }
         }
@@ -386,13 +386,13 @@ impl Connector {
         Ok(())
     }
 
-    fn keep(&self, key: &ConnectionKey, keep: &KeepAliveSpec, mut wire: Box<Wire>) {
+    fn keep(&self, key: &ConnectionKey, keep: &KeepAliveSpec, wire: Rc<RefCell<Wire>>) {
         let now = clock::now();
-        let ages = keep.age_max.zip(wire.opened()).map(|(age, opened)| opened + age);
+        let ages = keep.age_max.zip(wire.borrow().opened()).map(|(age, opened)| opened + age);
         if ages.is_some_and(|ages| ages <= now) {
             return;
         }
-        wire.rest();
+        wire.borrow_mut().rest();
         let until = ages.map_or(now + keep.idle_timeout, |ages| ages.min(now + keep.idle_timeout));
         let mut idle = self.idle.borrow_mut();
         let connections = match idle.get_mut(key) {
@@ -415,7 +415,7 @@ impl Connector {
     pub fn close_idle(&self) {
         let now = Instant::now();
         self.idle.borrow_mut().retain(|_, connections| {
-            connections.retain_mut(|idle| now <= idle.until && idle.wire.is_silent());
+            connections.retain(|idle| now <= idle.until && idle.wire.borrow_mut().is_silent());
             !connections.is_empty()
         });
         self.multiplexed.borrow_mut().retain(|_, connections| {

@@ -20,7 +20,7 @@ const SCENES_MAX: usize = 64;
 
 /// What is done with a request.
 pub enum Decision {
-    /// It goes to a pool; the route says what the policy wanted beside.
+    /// It goes to a pool; the route says what a policy wants beside.
     Pool(Arc<Pool>, Option<Box<Route>>),
     /// The policy answers.
     Respond(Box<Respond>),
@@ -31,7 +31,7 @@ pub enum Decision {
 /// Decides one request. The head comes back, whatever happens.
 pub fn decide(
     worker: &Worker,
-    record: &Record<'_>,
+    record: &Record,
     release: &Release,
     vip: &Vip,
     head: Box<Head>,
@@ -80,7 +80,7 @@ fn last_rungs(worker: &Worker, vip: &Vip, head: Box<Head>) -> (Box<Head>, Decisi
 /// Asks the policy of one rung; `None` where the next rung must answer.
 fn ask(
     worker: &Worker,
-    record: &Record<'_>,
+    record: &Record,
     rung: &Rung,
     head: Box<Head>,
     moment: Moment,
@@ -96,8 +96,8 @@ fn ask(
     }
     let decision = match asked {
         // An earlier release's policy may choose a pool that this release has no more.
-        Asked::Answer(Answer::Route(route)) => {
-            rung.pools.at(route.pool).map(|pool| Decision::Pool(pool.clone(), Some(route)))
+        Asked::Answer(Answer::Route(pool, route)) => {
+            rung.pools.at(pool).map(|pool| Decision::Pool(pool.clone(), route))
         }
         Asked::Answer(Answer::Respond(respond)) => Some(Decision::Respond(respond)),
         Asked::Failed(fault, words) => {

@@ -93,16 +93,29 @@ impl ExchangeId {
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Own(first, second) => {
-                let digit = |half: &u64, at| b"0123456789abcdef"[(half >> (60 - at * 4)) as usize & 15];
-                for half in [first, second] {
-                    let digits: [u8; 16] = std::array::from_fn(|at| digit(half, at));
-                    out.extend_from_slice(&digits);
+                let mut digits = [0; 32];
+                let bytes = [first, second].into_iter().flat_map(|half| half.to_be_bytes());
+                for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
+                    *pair = HEX[usize::from(byte)];
                 }
+                out.extend_from_slice(&digits);
             }
             Self::Given(value) => out.extend_from_slice(value.as_bytes()),
         }
     }
 }
+
+/// Each byte as two hex digits.
+const HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    table
+};
 
 impl fmt::Display for ExchangeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

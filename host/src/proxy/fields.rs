@@ -7,6 +7,7 @@
 //! trailers, the control API).
 
 pub mod name;
+mod room;
 mod value;
 
 use std::fmt;
@@ -15,8 +16,9 @@ use bytes::BytesMut;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use self::name::{Known, Name, tag};
+use self::room::Room;
 pub use self::value::{FieldValue, Value};
-use crate::grammar::{is_of_text, is_of_token, is_space};
+use crate::grammar::{controls, is_of_token, is_space};
 
 /// Bytes that there is room for beside those that came: what the proxy adds to a request.
 const ROOM_BYTES: usize = 448;
@@ -46,6 +48,8 @@ struct Line {
     /// Zero once the field is removed.
     name_bytes: u16,
     tag: u8,
+    /// Whether it stands there in the form in which it is sent.
+    is_as_sent: bool,
 }
 
 /// Why a line is no field.
@@ -63,57 +67,22 @@ impl Fields {
     /// # Errors
     /// What is wrong with the first line that is none.
     pub fn read(section: &[u8], begin: usize, ends: &[usize]) -> Result<Self, BadField> {
-        let mut bytes = Vec::with_capacity(section.len() + ROOM_BYTES);
+        // Then all places in it can be told.
+        u32::try_from(section.len()).map_err(|_| BadField::Malformed)?;
+        let Room { mut bytes, mut lines } = Room::take(section.len() + ROOM_BYTES, ends.len() + ROOM_LINES);
         bytes.extend_from_slice(section);
-        let lines = Vec::with_capacity(ends.len() + ROOM_LINES);
-        let mut fields = Self { bytes, lines, tags: 0 };
+        let mut tags = 0;
         // Nearly always: then no value has to be looked at by itself.
         let is_text = controls(section) == 2 * ends.len();
         let mut at = 0;
         for end in ends {
             let end = end - begin;
-            fields.read_line(at, end - 2, is_text)?;
+            let line = Line::read(&mut bytes, at, end - 2, is_text)?;
+            tags |= 1 << line.tag;
+            lines.push(line);
             at = end;
         }
-        Ok(fields)
-    }
-
-    fn read_line(&mut self, begin: usize, end: usize, is_text: bool) -> Result<(), BadField> {
-        let line = &mut self.bytes[begin..end];
-        let mut name_bytes = 0;
-        for byte in line.iter_mut() {
-            match LOWER_CASE[usize::from(*byte)] {
-                0 => break,
-                lower => *byte = lower,
-            }
-            name_bytes += 1;
-        }
-        match line.get(name_bytes) {
-            Some(b':') if name_bytes > 0 => {}
-            Some(byte) if name_bytes == 0 && is_space(*byte) => return Err(BadField::Folded),
-            _ => return Err(BadField::Malformed),
-        }
-        let mut value = &line[name_bytes + 1..];
-        while let [b' ' | b'\t', rest @ ..] = value {
-            value = rest;
-        }
-        let value_begin = end - value.len();
-        while let [rest @ .., b' ' | b'\t'] = value {
-            value = rest;
-        }
-        if !is_text && controls(value) > 0 {
-            return Err(BadField::Malformed);
-        }
-        let tag = tag(&line[..name_bytes]);
-        let line = Line {
-            begin: place(begin)?,
-            value: place(value_begin)?,
-            value_bytes: place(value.len())?,
-            name_bytes: u16::try_from(name_bytes).map_err(|_| BadField::Malformed)?,
-            tag,
-        };
-        self.push(line);
-        Ok(())
+        Ok(Self { bytes, lines, tags })
     }
 
     /// The first value of a field.
@@ -205,17 +174,16 @@ impl Fields {
             if except_tags & 1 << line.tag != 0 && is_left_out(line) {
                 continue;
             }
-            match line.is_as_sent(&self.bytes) {
-                Some(end) if line.begin as usize == to => to = end,
-                as_sent => {
-                    out.extend_from_slice(&self.bytes[from..to]);
-                    from = line.begin as usize;
-                    to = as_sent.unwrap_or(from);
-                    if as_sent.is_none() {
-                        for part in [self.name_bytes(line), b": ", self.value(line).0, b"\r\n"] {
-                            out.extend_from_slice(part);
-                        }
-                    }
+            let begin = line.begin as usize;
+            if begin != to || !line.is_as_sent {
+                out.extend_from_slice(&self.bytes[from..to]);
+                (from, to) = (begin, begin);
+            }
+            if line.is_as_sent {
+                to = line.end();
+            } else {
+                for part in [self.name_bytes(line), b": ", self.value(line).0, b"\r\n"] {
+                    out.extend_from_slice(part);
                 }
             }
         }
@@ -254,6 +222,7 @@ impl Fields {
             value_bytes: place(end - value),
             name_bytes: u16::try_from(name.bytes().len()).expect("a name has less than 64 kB"),
             tag: name.tag(),
+            is_as_sent: true,
         }
     }
 
@@ -309,28 +278,58 @@ impl Fields {
 }
 
 impl Line {
+    /// Reads the line from `begin` to its CRLF at `end`.
+    fn read(bytes: &mut [u8], begin: usize, end: usize, is_text: bool) -> Result<Self, BadField> {
+        let line = &mut bytes[begin..end];
+        let mut name_bytes = 0;
+        for byte in line.iter_mut() {
+            match LOWER_CASE[usize::from(*byte)] {
+                0 => break,
+                lower => *byte = lower,
+            }
+            name_bytes += 1;
+        }
+        match line.get(name_bytes) {
+            Some(b':') if name_bytes > 0 => {}
+            Some(byte) if name_bytes == 0 && is_space(*byte) => return Err(BadField::Folded),
+            _ => return Err(BadField::Malformed),
+        }
+        let (mut first, mut last) = (name_bytes + 1, line.len());
+        while first < last && is_space(line[first]) {
+            first += 1;
+        }
+        while last > first && is_space(line[last - 1]) {
+            last -= 1;
+        }
+        if !is_text && controls(&line[first..last]) > 0 {
+            return Err(BadField::Malformed);
+        }
+        Ok(Self {
+            begin: begin as u32,
+            value: (begin + first) as u32,
+            value_bytes: (last - first) as u32,
+            name_bytes: u16::try_from(name_bytes).map_err(|_| BadField::Malformed)?,
+            tag: tag(&line[..name_bytes]),
+            is_as_sent: line[name_bytes + 1..first] == *b" " && last == line.len(),
+        })
+    }
+
     fn name<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let begin = self.begin as usize;
         &bytes[begin..begin + usize::from(self.name_bytes)]
     }
 
-    /// One past the line, where it can be sent as it is.
-    fn is_as_sent(&self, bytes: &[u8]) -> Option<usize> {
-        let (colon, value) = (self.begin as usize + usize::from(self.name_bytes), self.value as usize);
-        let end = value + self.value_bytes as usize;
-        let is_so = bytes.get(colon..value) == Some(b": ") && bytes.get(end..end + 2) == Some(b"\r\n");
-        is_so.then_some(end + 2)
+    /// One past its CRLF, where it stands as it is sent.
+    fn end(&self) -> usize {
+        self.value as usize + self.value_bytes as usize + 2
     }
 }
 
 impl From<&HeaderMap> for Fields {
     fn from(map: &HeaderMap) -> Self {
         let bytes: usize = map.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let mut fields = Self {
-            bytes: Vec::with_capacity(bytes + ROOM_BYTES),
-            lines: Vec::with_capacity(map.len() + ROOM_LINES),
-            tags: 0,
-        };
+        let Room { bytes, lines } = Room::take(bytes + ROOM_BYTES, map.len() + ROOM_LINES);
+        let mut fields = Self { bytes, lines, tags: 0 };
         for (name, value) in map {
             fields.append(name, value);
         }
@@ -346,6 +345,13 @@ impl<N: Name> FromIterator<(N, HeaderValue)> for Fields {
     }
 }
 
+impl Drop for Fields {
+    fn drop(&mut self) {
+        let (bytes, lines) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.lines));
+        Room { bytes, lines }.give_back();
+    }
+}
+
 impl PartialEq for Fields {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
@@ -356,17 +362,6 @@ impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
     }
-}
-
-/// How many bytes no value may have, as are those that end a line.
-fn controls(bytes: &[u8]) -> usize {
-    // Without a branch for each byte, and counted in bytes, so that many are looked at at once.
-    let of_some = |bytes: &[u8]| bytes.iter().fold(0_u8, |controls, byte| controls + u8::from(!is_of_text(*byte)));
-    bytes.chunks(usize::from(u8::MAX)).map(|some| usize::from(of_some(some))).sum()
-}
-
-fn place(at: usize) -> Result<u32, BadField> {
-    u32::try_from(at).map_err(|_| BadField::Malformed)
 }
 
 /// What a byte of a name is in lower case; zero where it is of none.

@@ -39,7 +39,7 @@ pub async fn forward(
     client: &Client,
     asker: &dyn Asker,
     alarm: &Alarm,
-    record: &Record<'_>,
+    record: &Record,
     request: Box<RequestHead>,
     body: RequestBody,
 ) -> Response<Body> {
@@ -63,7 +63,7 @@ pub(super) struct Line<'a> {
     pub(super) client: &'a Client,
     pub(super) asker: &'a dyn Asker,
     pub(super) alarm: &'a Alarm,
-    pub(super) record: &'a Record<'a>,
+    pub(super) record: &'a Record,
     pub(super) id: &'a ExchangeId,
     /// The release that the client asked for, and that decides.
     pub(super) forced: Cell<Option<u64>>,
@@ -109,11 +109,9 @@ impl Line<'_> {
             Decision::Undecided => return Err(Error::Undecided(head.vip().to_owned())),
         };
 
-        if let Some(route) = &route {
-            let (pool, reason) = (&*pool.name, &route.reason);
-            tracing::debug!(exchange = %self.id, vip = head.vip(), pool, reason, "decided");
-        }
-        record.goes_to(&pool.name, route.as_ref().and_then(|route| route.reason.as_deref()));
+        let reason = route.as_ref().and_then(|route| route.reason.as_deref());
+        tracing::debug!(exchange = %self.id, vip = head.vip(), pool = &*pool.name, reason, "decided");
+        record.goes_to(&pool.name, reason);
         pool.counts.request(worker.id);
         let aim = Aim::new(worker, &pool, &vip, &head, route.as_deref());
         headers::to_member(&mut head, client, self.id, &vip.request_rules, route.as_deref_mut());

@@ -10,5 +10,6 @@ pub mod framing;
 pub mod decoder;
 pub mod encoder;
 pub mod conn;
+mod round;
 pub mod server;
 pub mod member;

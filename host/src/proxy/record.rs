@@ -5,6 +5,7 @@
 //! log or a trace. It belongs to one worker, and to one task at a time.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,8 +31,8 @@ use crate::telemetry::{PoolCounts, VipCounts};
 use crate::time::clock;
 
 /// What is known of one exchange so far.
-pub struct Record<'a> {
-    worker: &'a Worker,
+pub struct Record {
+    worker: Rc<Worker>,
     began: Instant,
     vip: RefCell<Option<Arc<VipCounts>>>,
     /// Where it counts for or against a release.
@@ -49,22 +50,22 @@ pub struct Record<'a> {
     drops_state: Cell<bool>,
 }
 
-impl<'a> Record<'a> {
+impl Record {
     /// Begins now, of a client.
-    pub fn begin(worker: &'a Worker, client: &Client) -> Self {
+    pub fn begin(worker: &Rc<Worker>, client: &Client) -> Self {
         let began = clock::now();
         let told = worker.teller.log.is_some().then(|| told(began, client).into());
         Self::new(worker, began, told, false)
     }
 
     /// Of a copy of a request, which is nobody's exchange: only what comes of its tries is counted.
-    pub fn of_copy(worker: &'a Worker) -> Self {
+    pub fn of_copy(worker: &Rc<Worker>) -> Self {
         Self::new(worker, Instant::now(), None, true)
     }
 
-    fn new(worker: &'a Worker, began: Instant, told: Option<Arc<Told>>, is_finished: bool) -> Self {
+    fn new(worker: &Rc<Worker>, began: Instant, told: Option<Arc<Told>>, is_finished: bool) -> Self {
         Self {
-            worker,
+            worker: worker.clone(),
             began,
             vip: RefCell::default(),
             outcome: RefCell::default(),
@@ -201,7 +202,8 @@ impl<'a> Record<'a> {
     }
 
     fn count(&self, ended: Ended) {
-        let ended_at = clock::now();
+        // One that is answered at once, and closed, began in the same piece of work.
+        let ended_at = clock::again();
         let Self { worker, status, received_bytes, sent_bytes, .. } = self;
         let (received, sent) = (received_bytes.get(), sent_bytes.get());
         let vip = self.vip.borrow();
@@ -226,7 +228,7 @@ impl<'a> Record<'a> {
     }
 }
 
-impl Drop for Record<'_> {
+impl Drop for Record {
     fn drop(&mut self) {
         self.finish(Ended::HostLeft, 0);
     }
@@ -234,7 +236,7 @@ impl Drop for Record<'_> {
 
 /// A member that is being tried.
 pub struct Attempt<'t> {
-    record: &'t Record<'t>,
+    record: &'t Record,
     pool: &'t PoolCounts,
     member: &'t Member,
     began: Instant,

@@ -130,7 +130,8 @@ impl Paths {
 
 /// A host, of a host and perhaps a port.
 pub(super) fn without_port(authority: &str) -> &str {
-    match authority.rfind(':') {
+    // Byte by byte: a host is too short for what looks at many at once.
+    match authority.bytes().rposition(|byte| byte == b':') {
         Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
         _ => authority,
     }

@@ -32,6 +32,7 @@ use crate::release::Ground;
 use crate::serving::Current;
 use crate::switch::fail_back::Fall;
 use crate::telemetry::told::Teller;
+use crate::time::clock::WallClock;
 
 /// How often idle connections to members are looked through.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -56,6 +57,7 @@ pub struct Worker {
     pub teller: Teller,
     instances: RefCell<Instances>,
     date: RefCell<Date>,
+    wall: WallClock,
     seeds: Cell<u64>,
 }
 
@@ -129,6 +131,7 @@ impl Worker {
             teller,
             instances: RefCell::default(),
             date: RefCell::default(),
+            wall: WallClock::default(),
             seeds: Cell::new(getrandom::u64().expect("the system has randomness")),
         }
     }
@@ -156,7 +159,7 @@ impl Worker {
 
     /// What decisions of this moment depend on beside the request.
     pub fn moment(&self) -> Moment {
-        Moment { now_nanos: crate::time::wall_nanos(), seed: self.next_seed() }
+        Moment { now_nanos: self.wall.nanos(), seed: self.next_seed() }
     }
 
     /// Asks a rung's policy.

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -60,11 +61,42 @@ impl<F: Future> Future for Clocked<F> {
     }
 }
 
+/// The wall clock, read once a second: in between, the time that has passed is added.
+#[derive(Default)]
+pub struct WallClock(Cell<Option<(Instant, u64)>>);
+
+impl WallClock {
+    /// How long the clock is believed. Whoever sets it is heard after that.
+    const BELIEVED: Duration = Duration::from_secs(1);
+
+    /// Wall time in nanoseconds since 1970 UTC, as of [`now`].
+    pub fn nanos(&self) -> u64 {
+        let now = now();
+        match self.0.get().map(|(read, nanos)| (now.saturating_duration_since(read), nanos)) {
+            Some((passed, nanos)) if passed < Self::BELIEVED => nanos + u64::from(passed.subsec_nanos()),
+            _ => {
+                let nanos = super::wall_nanos();
+                self.0.set(Some((now, nanos)));
+                nanos
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wall_clock_is_read_again_after_a_second() {
+        let (clock, advance) = (WallClock::default(), tokio::time::advance);
+        let first = clock.nanos();
+        advance(Duration::from_millis(999)).await;
+        assert_eq!(clock.nanos(), first + 999_000_000);
+        advance(Duration::from_millis(1)).await;
+        // The real clock, which has not gone on as the paused one has.
+        assert!(clock.nanos() < first + 999_000_000);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn time_stands_still_within_a_poll_and_goes_on_between_them() {

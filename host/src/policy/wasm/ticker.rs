@@ -47,7 +47,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         if self.is_outermost {
-            OWN.with(|own| own.step());
+            OWN.with(|own| own.end());
         }
     }
 }
@@ -98,9 +98,14 @@ impl Thread {
         self.0.load(Ordering::SeqCst) % 2 == 1
     }
 
-    /// Begins or ends a call. Only its own thread does.
-    fn step(&self) {
+    /// Begins a call. Only its own thread does.
+    fn begin(&self) {
         self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::SeqCst);
+    }
+
+    /// Ends it. Nobody has to know at once.
+    fn end(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 }
 
@@ -141,7 +146,7 @@ impl Calls {
             return false;
         }
         // One of both sees the other: either the call is seen before the sleep, or the sleeper is seen here.
-        thread.step();
+        thread.begin();
         if self.sleepers.load(Ordering::SeqCst) > 0 {
             drop(self.threads.lock().unwrap_or_else(PoisonError::into_inner));
             self.began.notify_all();
@@ -194,9 +199,9 @@ mod tests {
         assert!(!calls.begin(&one));
         assert!(calls.now().is_in_call);
         calls.begin(&other);
-        one.step();
+        one.end();
         assert!(calls.now().is_in_call);
-        other.step();
+        other.end();
         let after = calls.now();
         assert!(!after.is_in_call && after.steps != before.steps);
         drop((one, other));
@@ -214,7 +219,7 @@ mod tests {
             thread::scope(|scope| {
                 scope.spawn(|| calls.wait(steps));
                 calls.begin(&caller);
-                caller.step();
+                caller.end();
             });
             assert!(began.elapsed() < SLEEP_MAX, "it was not woken");
         }

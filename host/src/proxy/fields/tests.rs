@@ -95,3 +95,18 @@ fn what_a_proxy_looks_for_has_no_tag_of_what_browsers_send() {
         assert!(!sent.split_whitespace().any(|sent| tag(sent.as_bytes()) == tag(name.as_bytes())), "{name}");
     }
 }
+
+#[test]
+fn fields_have_nothing_of_those_whose_room_they_got() {
+    for lines in [&["a: 1", "cookie: long and longer"][..], &["b: 2"], &[]] {
+        let fields = read(lines).unwrap();
+        assert_eq!(
+            (sent(&fields, &[]).lines().collect::<Vec<_>>(), fields.contains(COOKIE)),
+            (lines.to_vec(), lines.len() == 2)
+        );
+        // Whoever adds to them adds to what is theirs.
+        let mut more = fields.clone();
+        more.append(VIA, "1.1 b");
+        assert_eq!(more.len(), fields.len() + 1);
+    }
+}

@@ -126,21 +126,24 @@ pub(super) fn element(node: &str, (scheme, host): (Scheme, &[u8]), text: &mut Ve
     text.extend_from_slice(node.as_bytes());
     if !host.is_empty() {
         text.extend_from_slice(b";host=");
-        let quote: &[u8] = if is_quoted(host) { b"\"" } else { b"" };
-        text.extend_from_slice(quote);
-        for byte in host {
-            if matches!(byte, b'"' | b'\\') {
-                text.push(b'\\');
-            }
-            text.push(*byte);
+        if host.iter().all(|byte| is_of_token(*byte)) {
+            text.extend_from_slice(host);
+        } else {
+            quoted(host, text);
         }
-        text.extend_from_slice(quote);
     }
     text.extend_from_slice(b";proto=");
     text.extend_from_slice(scheme.as_str().as_bytes());
 }
 
 /// A port's colon is no part of a token.
-fn is_quoted(host: &[u8]) -> bool {
-    !host.iter().all(|byte| is_of_token(*byte))
+fn quoted(host: &[u8], text: &mut Vec<u8>) {
+    text.push(b'"');
+    for byte in host {
+        if matches!(byte, b'"' | b'\\') {
+            text.push(b'\\');
+        }
+        text.push(*byte);
+    }
+    text.push(b'"');
 }

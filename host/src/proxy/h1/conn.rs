@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,13 +18,16 @@ use super::decoder::{Decoded, Decoder};
 use super::encoder;
 use super::framing::Framing;
 use super::head::{self, BadHead, HeadLimits};
-use super::wire::{Expected, Wire};
+use super::round::{self, Message};
+use super::wire::{Came, Expected, Wire};
 use crate::proxy::alarm::Alarm;
 use crate::proxy::fields::Fields;
 use crate::proxy::message::RequestHead;
 use crate::proxy::pace::Pace;
+use crate::proxy::record::Record;
 use crate::proxy::request_body::ClientFault;
 use crate::spec::vip::VipLimits;
+use crate::telemetry::told::Ended;
 use crate::time::clock;
 
 /// Bytes of further requests that are read while one is being served.
@@ -59,7 +62,25 @@ pub struct Conn {
     is_tunnel: bool,
     looking_after: Option<Pin<Box<Interval>>>,
     /// How often we looked since anything was written.
-    pub looks: u32,
+    looks: u32,
+    /// An answer that is whole, and left for the end of the round.
+    left: Option<Left>,
+}
+
+/// What there is to do when an answer has been written.
+struct Left {
+    record: Record,
+    /// Bytes of content that came with its request.
+    received_bytes: u64,
+}
+
+/// Why an answer could not be written.
+#[derive(Clone, Copy, Debug)]
+pub enum Unsent {
+    /// The client has gone.
+    Gone,
+    /// The client does not take it.
+    Slow,
 }
 
 /// What came instead of a request.
@@ -71,6 +92,8 @@ pub enum NoRequest {
     Bad(BadHead),
     /// Half of a head, and then nothing for too long.
     Slow,
+    /// Nothing: the answer before it could not be written.
+    Unsent(Unsent),
 }
 
 impl SharedConn {
@@ -90,6 +113,7 @@ impl SharedConn {
             is_tunnel: false,
             looking_after: None,
             looks: 0,
+            left: None,
         })))
     }
 
@@ -104,6 +128,10 @@ impl SharedConn {
         std::future::poll_fn(|cx| {
             let conn = &mut *self.0.borrow_mut();
             loop {
+                // An answer that the end of the round could not write whole, or that is in the way of the next one.
+                if conn.left.is_some() && !(conn.wire.is_left() && conn.wire.input.is_empty()) {
+                    ready!(conn.poll_left(cx)).map_err(NoRequest::Unsent)?;
+                }
                 if conn.wire.lines.skip_empty(&mut conn.wire.input, &mut skipped).map_err(NoRequest::Bad)? {
                     if let Some(head) = conn.wire.take_head(conn.limits, head::request).map_err(NoRequest::Bad)? {
                         return Poll::Ready(Ok(Box::new(head)));
@@ -115,9 +143,22 @@ impl SharedConn {
                 } else if !begun {
                     conn.wire.rest();
                 }
-                match conn.wire.poll_read(cx, Expected::Head) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoRequest::Closed)),
-                    Poll::Ready(Ok(_)) => {}
+                let came = match conn.left {
+                    None => conn.wire.poll_head(cx, conn.limits, head::request),
+                    // Not read before that is written.
+                    Some(_) => conn.wire.poll_read(cx, Expected::Head).map_ok(Came::unread),
+                };
+                match came {
+                    Poll::Ready(Ok(Came::Head(head))) => return Poll::Ready(Ok(Box::new(head))),
+                    Poll::Ready(Ok(Came::Part)) => {}
+                    Poll::Ready(Ok(Came::Bad(bad))) => return Poll::Ready(Err(NoRequest::Bad(bad))),
+                    Poll::Ready(Ok(Came::End) | Err(_)) => {
+                        // Whoever ends its side may wait for what it is owed.
+                        if conn.left.is_some() {
+                            ready!(conn.poll_left(cx)).map_err(NoRequest::Unsent)?;
+                        }
+                        return Poll::Ready(Err(NoRequest::Closed));
+                    }
                     Poll::Pending => {
                         ready!(alarm.poll(cx));
                         return Poll::Ready(Err(if begun { NoRequest::Slow } else { NoRequest::Closed }));
@@ -126,6 +167,14 @@ impl SharedConn {
             }
         })
         .await
+    }
+
+    /// Has an answer that is whole written at the end of the round, and recorded then.
+    pub fn leave(&self, record: Record, waker: Waker) {
+        let conn = &mut *self.0.borrow_mut();
+        conn.wire.leave();
+        conn.left = Some(Left { record, received_bytes: conn.body_bytes });
+        round::leave(Message::Answer(self.clone()), waker);
     }
 
     /// Begins an exchange whose content is framed so.
@@ -251,6 +300,59 @@ impl SharedConn {
 }
 
 impl Conn {
+    /// Whether there is an answer that is left for the end of the round, or could not be written there.
+    pub fn has_left(&self) -> bool {
+        self.left.is_some()
+    }
+
+    /// Whether there is nothing to do but to write: the request was read to its end, and no other has come.
+    pub fn has_nothing_else(&self) -> bool {
+        self.body.is_done() && self.wire.input.is_empty() && !self.wire.has_ended()
+    }
+
+    /// Writes what waits.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+        let before = self.wire.waiting_bytes();
+        let flushed = self.wire.poll_flush(cx);
+        let moved = before - self.wire.waiting_bytes();
+        if moved > 0 {
+            self.writing.moved(moved);
+            self.looks = 0;
+        }
+        match flushed {
+            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|_| Unsent::Gone)),
+            Poll::Pending => self.writing.poll_overdue(cx).map(|()| Err(Unsent::Slow)),
+        }
+    }
+
+    /// The end of the round: answers whether nothing is left to be written.
+    pub(super) fn write_left(&mut self) -> bool {
+        if self.left.is_none() {
+            return true;
+        }
+        let is_written = self.wire.write_left();
+        if is_written {
+            self.looks = 0;
+            self.end_left(Ended::Whole);
+            self.wire.rest();
+        }
+        is_written
+    }
+
+    /// Writes an answer that was left.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+        let written = ready!(self.poll_flush(cx));
+        self.end_left(written.map_or_else(Unsent::ended, |()| Ended::Whole));
+        Poll::Ready(written)
+    }
+
+    fn end_left(&mut self, ended: Ended) {
+        if let Some(Left { record, received_bytes }) = self.left.take() {
+            record.kept(self.wire.waiting_bytes() as u64);
+            record.finish(ended, received_bytes);
+        }
+    }
+
     fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, ClientFault> {
         // It did not wait, or it was told to go on.
         self.awaits_continue = false;
@@ -258,6 +360,16 @@ impl Conn {
         match self.body_bytes_max {
             Some(max) if self.body_bytes > max => Err(ClientFault::TooLarge(max)),
             _ => Ok(frame),
+        }
+    }
+}
+
+impl Unsent {
+    /// What ended the exchange.
+    pub fn ended(self) -> Ended {
+        match self {
+            Self::Gone => Ended::ClientGone,
+            Self::Slow => Ended::ClientSlow,
         }
     }
 }

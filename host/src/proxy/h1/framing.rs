@@ -75,7 +75,7 @@ fn said(version: Version, fields: &Fields) -> Result<Option<Framing>, BadFraming
         }
         return coding(fields).map(|()| Some(Framing::Chunked));
     }
-    Ok(length(fields)?.map(Framing::Length))
+    if has_length { Ok(length(fields)?.map(Framing::Length)) } else { Ok(None) }
 }
 
 /// The length that is said, if one is (RFC 9110, 8.6).

@@ -1,6 +1,8 @@
 //! One exchange on an HTTP/1.1 connection to a member: the request goes out while the answer may already come in.
 
+use std::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,7 +14,8 @@ use super::decoder::{BadBody, Decoded, Decoder};
 use super::encoder::{self, Encoder};
 use super::framing::{self, BadFraming, Framing};
 use super::head::{self, BadHead, HeadLimits};
-use super::wire::{Expected, Wire};
+use super::round::{self, Message};
+use super::wire::{Came, Expected, Wire};
 use crate::proxy::exchange::Asker;
 use crate::proxy::fields::name::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use crate::proxy::headers;
@@ -28,7 +31,8 @@ pub const INTERIM_MAX: u32 = 64;
 
 /// A request on its way, and its answer.
 pub struct Exchange {
-    wire: Box<Wire>,
+    /// Shared with the end of the round, while a request is left for that.
+    wire: Rc<RefCell<Wire>>,
     method: Method,
     wants_upgrade: bool,
     body: RequestBody,
@@ -50,6 +54,8 @@ pub struct Exchange {
 enum Sending {
     /// Its head is not written whole.
     Head,
+    /// All of it is left for the end of the round.
+    Left,
     /// Its content is passed on.
     Content,
     /// All of it is written.
@@ -110,13 +116,14 @@ impl MemberFault {
 
 impl Exchange {
     /// Begins with a request whose fields are as the member shall get them, but for those that frame its content.
-    pub fn begin(mut wire: Box<Wire>, head: &RequestHead, body: RequestBody) -> Self {
+    pub fn begin(wire: Rc<RefCell<Wire>>, head: &RequestHead, body: RequestBody) -> Self {
+        let mut connection = wire.borrow_mut();
         let wants_upgrade = headers::connection_has(&head.fields, "upgrade");
         // All that HTTP/2 sends is the tunnel's and waits for the member to switch; HTTP/1 may have content before that.
         let holds_body = wants_upgrade && matches!(body, RequestBody::H2(_));
         let length = if holds_body { Some(0) } else { body.length() };
         let target = head.target.path_and_query().map_or("/", |target| target.as_str());
-        let output = wire.output();
+        let output = connection.output();
         encoder::request_line(output, &head.method, target);
         // The length is written anew, from what is known of the content.
         head.fields.write_to(output, &[CONTENT_LENGTH]);
@@ -133,6 +140,7 @@ impl Exchange {
             }
         };
         output.extend_from_slice(b"\r\n");
+        drop(connection);
         Self {
             wire,
             method: head.method.clone(),
@@ -157,32 +165,46 @@ impl Exchange {
             if let Some(fault) = self.client_fault.take() {
                 return Poll::Ready(Err(fault.into()));
             }
-            if self.wire.is_others_turn() {
+            if self.sending == Sending::Left {
+                // What comes before the request has left is looked at when it has.
+                match ready!(self.wire.borrow_mut().poll_read(cx, Expected::Head)).map_err(MemberFault::Io)? {
+                    0 => return Poll::Ready(Err(MemberFault::Closed.into())),
+                    _ => cx.waker().wake_by_ref(),
+                }
                 return Poll::Pending;
             }
-            while let Some(head) = self.wire.take_head(LIMITS, head::answer).map_err(MemberFault::from)? {
-                if self.sending == Sending::Head {
-                    return Poll::Ready(Err(MemberFault::TooEarly.into()));
-                }
-                let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
-                if head.status.is_informational() && !switches {
-                    self.interim += 1;
-                    if self.interim > INTERIM_MAX {
-                        return Poll::Ready(Err(MemberFault::Interim.into()));
-                    }
-                    let mut fields = head.fields;
-                    headers::strip_connection_fields(&mut fields);
-                    // RFC 9110, 8.6.
-                    fields.remove(CONTENT_LENGTH);
-                    asker.interim(head.status, &fields);
-                    continue;
-                }
+            let head = ready!(self.poll_any_head(cx))?;
+            if self.sending == Sending::Head {
+                return Poll::Ready(Err(MemberFault::TooEarly.into()));
+            }
+            let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
+            if !head.status.is_informational() || switches {
                 return Poll::Ready(self.accept(head, switches).map_err(Failure::from));
             }
-            match ready!(self.wire.poll_read(cx, Expected::Head)) {
-                Ok(0) => return Poll::Ready(Err(MemberFault::Closed.into())),
-                Ok(_) => {}
-                Err(error) => return Poll::Ready(Err(MemberFault::Io(error).into())),
+            self.interim += 1;
+            if self.interim > INTERIM_MAX {
+                return Poll::Ready(Err(MemberFault::Interim.into()));
+            }
+            let mut fields = head.fields;
+            headers::strip_connection_fields(&mut fields);
+            // RFC 9110, 8.6.
+            fields.remove(CONTENT_LENGTH);
+            asker.interim(head.status, &fields);
+        }
+    }
+
+    /// The next head, of an interim answer or of the final one.
+    fn poll_any_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, MemberFault>> {
+        let wire = &mut *self.wire.borrow_mut();
+        loop {
+            if let Some(head) = wire.take_head(LIMITS, head::answer)? {
+                return Poll::Ready(Ok(head));
+            }
+            match ready!(wire.poll_head(cx, LIMITS, head::answer)).map_err(MemberFault::Io)? {
+                Came::Head(head) => return Poll::Ready(Ok(head)),
+                Came::Part => {}
+                Came::Bad(bad) => return Poll::Ready(Err(bad.into())),
+                Came::End => return Poll::Ready(Err(MemberFault::Closed)),
             }
         }
     }
@@ -214,15 +236,16 @@ impl Exchange {
         if let Some(fault) = self.client_fault.take() {
             return Poll::Ready(Some(Err(fault.into())));
         }
+        let wire = &mut *self.wire.borrow_mut();
         loop {
-            let ended = self.wire.has_ended();
-            match self.answer.decode(&mut self.wire.input, ended) {
+            let ended = wire.has_ended();
+            match self.answer.decode(&mut wire.input, ended) {
                 Ok(Decoded::End) => return Poll::Ready(None),
                 Ok(Decoded::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
                 Ok(Decoded::Wanting) => {}
                 Err(bad) => return Poll::Ready(Some(Err(MemberFault::from(bad).into()))),
             }
-            if let Err(error) = ready!(self.wire.poll_read(cx, Expected::Body)) {
+            if let Err(error) = ready!(wire.poll_read(cx, Expected::Body)) {
                 return Poll::Ready(Some(Err(MemberFault::Io(error).into())));
             }
         }
@@ -236,10 +259,10 @@ impl Exchange {
     /// Passes on what the client sends, as far as it goes now; answers whether anything moved.
     pub fn drive(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
-        while matches!(self.sending, Sending::Head | Sending::Content) {
+        while !self.is_request_done() {
             // Gather what is there, so that head and content leave together.
             let mut waits = false;
-            if !self.body_ended && self.wire.has_room() {
+            if !self.body_ended && self.wire.borrow().has_room() {
                 match self.body.poll_frame(cx) {
                     Poll::Pending => waits = true,
                     Poll::Ready(frame) => {
@@ -252,11 +275,19 @@ impl Exchange {
                     }
                 }
             }
-            if self.sending == Sending::Head && self.wire.poll_turn(cx).is_pending() {
-                break;
+            let mut wire = self.wire.borrow_mut();
+            match self.sending {
+                Sending::Head if self.body_ended => {
+                    wire.leave();
+                    round::leave(Message::Request(self.wire.clone()), cx.waker().clone());
+                    self.sending = Sending::Left;
+                    break;
+                }
+                Sending::Left if wire.is_left() => break,
+                _ => {}
             }
             let is_end_of_tunnel = self.body_ended && self.encoder == Encoder::UntilClose;
-            let flushed = if is_end_of_tunnel { self.wire.poll_shutdown(cx) } else { self.wire.poll_flush(cx) };
+            let flushed = if is_end_of_tunnel { wire.poll_shutdown(cx) } else { wire.poll_flush(cx) };
             match flushed {
                 Poll::Pending => break,
                 // It may have answered all the same: an early answer, and then the end of the connection.
@@ -280,11 +311,11 @@ impl Exchange {
         let as_announced = match frame {
             Some(frame) => {
                 (self.body_begun, self.moved) = (true, clock::now());
-                self.encoder.encode(frame?, &mut self.wire)
+                self.encoder.encode(frame?, &mut self.wire.borrow_mut())
             }
             None => {
                 self.body_ended = true;
-                self.encoder.end(&mut self.wire)
+                self.encoder.end(&mut self.wire.borrow_mut())
             }
         };
         as_announced.map_err(|_| BadBody::Incomplete.into())
@@ -308,13 +339,19 @@ impl Exchange {
     /// Gives up an exchange that was not answered: the content, where none of it was taken, and whether any of the head
     /// can have reached the member.
     pub fn into_unsent(self) -> (Option<RequestBody>, bool) {
-        let Self { body, body_begun, sending, .. } = self;
-        ((!body_begun).then_some(body), sending != Sending::Head)
+        let Self { body, body_begun, sending, wire, .. } = self;
+        let was_seen = match sending {
+            Sending::Head => false,
+            Sending::Left => wire.borrow().is_flushed(),
+            Sending::Content | Sending::Done | Sending::Refused => true,
+        };
+        ((!body_begun).then_some(body), was_seen)
     }
 
     /// The connection, where it can carry another exchange: request and answer have both ended, and nothing follows.
-    pub fn into_idle(self) -> Option<Box<Wire>> {
-        let ended = self.answer.is_done() && self.sending == Sending::Done;
-        (ended && self.keeps && self.wire.input.is_empty() && !self.wire.has_ended()).then_some(self.wire)
+    pub fn into_idle(self) -> Option<Rc<RefCell<Wire>>> {
+        let ended = self.answer.is_done() && self.sending == Sending::Done && self.keeps;
+        let is_silent = |wire: &Wire| wire.input.is_empty() && !wire.has_ended();
+        (ended && is_silent(&self.wire.borrow())).then_some(self.wire)
     }
 }

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +11,7 @@ use hyper::body::Frame;
 use hyper::{Method, StatusCode, Version};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::conn::{NoRequest, SharedConn};
+use super::conn::{NoRequest, SharedConn, Unsent};
 use super::encoder::{self, Encoder};
 use super::framing::{self, Framing};
 use super::head::HeadLimits;
@@ -41,7 +41,6 @@ const DISCARDED_BYTES_MAX: usize = 256 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What becomes of the connection after an answer.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum After {
     /// Another request may follow.
     Keep,
@@ -63,13 +62,14 @@ pub async fn serve(worker: Rc<Worker>, client: Rc<Client>, wire: Wire, leaving: 
         let after = match next {
             Ok(head) => exchange(&worker, &client, &conn, &leaving, &alarm, head).await,
             Err(NoRequest::Closed) => return,
+            Err(NoRequest::Unsent(unsent)) => give_up(&worker, &conn, unsent),
             Err(NoRequest::Slow) => {
                 let record = Record::begin(&worker, &client);
-                Box::pin(refuse(&worker, &conn, &record, Malformed::Slow)).await
+                Box::pin(refuse(&worker, &conn, record, Malformed::Slow)).await
             }
             Err(NoRequest::Bad(bad)) => {
                 let record = Record::begin(&worker, &client);
-                Box::pin(refuse(&worker, &conn, &record, bad.into())).await
+                Box::pin(refuse(&worker, &conn, record, bad.into())).await
             }
         };
         match after {
@@ -100,7 +100,7 @@ async fn next(
             patience = Some(Box::pin(sleep(leaving.last_request())));
         }
         let is_over = patience.as_mut().is_some_and(|patience| patience.as_mut().poll(cx).is_ready());
-        if is_over && conn.with(|conn| conn.wire.input.is_empty()) {
+        if is_over && conn.with(|conn| conn.wire.input.is_empty() && !conn.has_left()) {
             return Poll::Ready(Err(NoRequest::Closed));
         }
         Poll::Pending
@@ -128,7 +128,7 @@ async fn exchange(
     record.head(client, &head);
     let framing = match framing::of_request(head.version, &head.fields) {
         Ok(framing) => framing,
-        Err(bad) => return Box::pin(refuse(worker, conn, &record, bad.into())).await,
+        Err(bad) => return Box::pin(refuse(worker, conn, record, bad.into())).await,
     };
     let is_modern = encoder::is_modern(head.version);
     // RFC 9110, 10.1.1: an expectation of HTTP/1.0 is ignored.
@@ -160,11 +160,17 @@ async fn exchange(
         record.finish(Ended::ClientGone, conn.body_bytes());
         return After::Gone;
     };
-    respond(worker, conn, leaving, alarm, &record, &asked, response).await
+    match respond(worker, conn, leaving, alarm, &record, &asked, response).await {
+        Answered::Over(after) => after,
+        Answered::Gathered(waker) => {
+            conn.leave(record, waker);
+            After::Keep
+        }
+    }
 }
 
 /// Answers what is no request. What follows it cannot be understood either.
-async fn refuse(worker: &Rc<Worker>, conn: &SharedConn, record: &Record<'_>, malformed: Malformed) -> After {
+async fn refuse(worker: &Rc<Worker>, conn: &SharedConn, record: Record, malformed: Malformed) -> After {
     conn.begin(Framing::Length(0), false, false);
     let (id, error) = (worker.ids.next(), Error::Malformed(malformed));
     record.named(&id);
@@ -172,19 +178,31 @@ async fn refuse(worker: &Rc<Worker>, conn: &SharedConn, record: &Record<'_>, mal
     let response = error.respond(&id, worker, false);
     let asked = Asked { method: Method::GET, version: Version::HTTP_11, wants_close: true, wants_keep_alive: false };
     let alarm = Alarm::after(DISCARD_TIMEOUT);
-    respond(worker, conn, &Leaving::default(), &alarm, record, &asked, response).await
+    match respond(worker, conn, &Leaving::default(), &alarm, &record, &asked, response).await {
+        Answered::Over(after) => after,
+        Answered::Gathered(_) => unreachable!("a connection that is not kept has its end to wait for"),
+    }
 }
 
-/// Writes an answer, while the rest of the request is still passed on.
+/// How far an answer has come.
+enum Answered {
+    /// It is recorded, and written as far as it could be.
+    Over(After),
+    /// All of it is there, and may be left for the end of the round: nothing else is to be done before the next request. Who
+    /// is to be told if it cannot be written there.
+    Gathered(Waker),
+}
+
+/// Answers a request, while the rest of that is still passed on.
 async fn respond(
     worker: &Worker,
     conn: &SharedConn,
     leaving: &Leaving,
     alarm: &Alarm,
-    record: &Record<'_>,
+    record: &Record,
     asked: &Asked,
     response: Response<Body>,
-) -> After {
+) -> Answered {
     let Response { status, reason, fields, mut body, .. } = response;
     record.answers(status);
     let is_tunnel = status == StatusCode::SWITCHING_PROTOCOLS;
@@ -239,24 +257,21 @@ async fn respond(
             _ => {}
         }
         record.finish(ended, conn.body_bytes());
-        return After::Gone;
+        return Answered::Over(After::Gone);
     }
-    let wrote = poll_fn(|cx| poll_write(conn, &mut encoder, record, &mut body, cx)).await;
+    let wrote = match poll_fn(|cx| poll_write(conn, &mut encoder, record, &mut body, keeps, cx)).await {
+        Ok(wrote) => wrote,
+        Err(waker) => return Answered::Gathered(waker),
+    };
     record.kept(conn.with(|conn| conn.wire.waiting_bytes() as u64));
     record.finish(wrote.ended(), conn.body_bytes());
-    match wrote {
+    Answered::Over(match wrote {
         Wrote::Whole if !keeps => After::Close,
         Wrote::Whole => {
             drop(body);
             if conn.has_whole_request() || discard(conn).await { After::Keep } else { After::Close }
         }
-        Wrote::Gone => After::Gone,
-        Wrote::Slow => {
-            worker.ground.counts.limited(worker.id, Limit::ClientTimeout);
-            // What it did not take would wait for it in the kernel for minutes.
-            conn.with(|conn| conn.wire.stream().plain().reset_on_close());
-            After::Gone
-        }
+        Wrote::Not(unsent) => give_up(worker, conn, unsent),
         Wrote::Broken(_) => {
             // Without a length and without chunks, an end in order would look like the whole content.
             if encoder == Encoder::UntilClose {
@@ -264,7 +279,7 @@ async fn respond(
             }
             After::Gone
         }
-    }
+    })
 }
 
 fn connection_fields(
@@ -288,13 +303,20 @@ fn connection_fields(
     output.extend_from_slice(b"\r\n");
 }
 
+/// Leaves a client to which an answer cannot be written.
+fn give_up(worker: &Worker, conn: &SharedConn, unsent: Unsent) -> After {
+    if let Unsent::Slow = unsent {
+        worker.ground.counts.limited(worker.id, Limit::ClientTimeout);
+        // What it did not take would wait for it in the kernel for minutes.
+        conn.with(|conn| conn.wire.stream().plain().reset_on_close());
+    }
+    After::Gone
+}
+
 /// How writing an answer ended.
 enum Wrote {
     Whole,
-    /// The client has gone.
-    Gone,
-    /// The client does not take it.
-    Slow,
+    Not(Unsent),
     /// The member's answer broke off.
     Broken(Ended),
 }
@@ -303,20 +325,21 @@ impl Wrote {
     fn ended(&self) -> Ended {
         match self {
             Self::Whole => Ended::Whole,
-            Self::Gone => Ended::ClientGone,
-            Self::Slow => Ended::ClientSlow,
+            Self::Not(unsent) => unsent.ended(),
             Self::Broken(ended) => *ended,
         }
     }
 }
 
+/// Writes an answer. `Err` has who waits for it, where all of it may be left for the end of the round.
 fn poll_write(
     conn: &SharedConn,
     encoder: &mut Encoder,
-    record: &Record<'_>,
+    record: &Record,
     body: &mut Body,
+    keeps: bool,
     cx: &mut Context<'_>,
-) -> Poll<Wrote> {
+) -> Poll<Result<Wrote, Waker>> {
     // What the client still sends goes on to the member, whether or not the client takes the answer meanwhile.
     body.drive(cx);
     loop {
@@ -327,46 +350,31 @@ fn poll_write(
             Poll::Ready(Some(Ok(frame))) => {
                 record.sent(content_bytes(&frame));
                 if conn.with(|conn| encoder.encode(frame, &mut conn.wire)).is_err() {
-                    return Poll::Ready(Wrote::Broken(Ended::MemberBroke));
+                    return Poll::Ready(Ok(Wrote::Broken(Ended::MemberBroke)));
                 }
             }
             Poll::Ready(None) => {
                 if conn.with(|conn| encoder.end(&mut conn.wire)).is_err() {
-                    return Poll::Ready(Wrote::Broken(Ended::MemberBroke));
+                    return Poll::Ready(Ok(Wrote::Broken(Ended::MemberBroke)));
                 }
-                ready!(conn.with(|conn| conn.wire.poll_turn(cx)));
-                return poll_flush(conn, cx).map(|flushed| flushed.err().unwrap_or(Wrote::Whole));
+                if keeps && conn.with(|conn| conn.has_nothing_else()) {
+                    return Poll::Ready(Err(cx.waker().clone()));
+                }
+                let flushed = ready!(conn.with(|conn| conn.poll_flush(cx)));
+                return Poll::Ready(Ok(flushed.map_or_else(Wrote::Not, |()| Wrote::Whole)));
             }
             Poll::Ready(Some(Err(BrokeOff(ended)))) => {
                 // What came before it is the client's, as far as it takes it at once.
                 let _ = conn.with(|conn| conn.wire.poll_flush(cx));
-                return Poll::Ready(Wrote::Broken(ended));
+                return Poll::Ready(Ok(Wrote::Broken(ended)));
             }
-            Poll::Pending => match poll_flush(conn, cx) {
-                Poll::Ready(Err(ended)) => return Poll::Ready(ended),
-                Poll::Ready(Ok(())) if !has_room => {}
-                Poll::Ready(Ok(())) => return conn.poll_gone(cx).map(|()| Wrote::Gone),
-                Poll::Pending => return Poll::Pending,
+            Poll::Pending => match ready!(conn.with(|conn| conn.poll_flush(cx))) {
+                Err(unsent) => return Poll::Ready(Ok(Wrote::Not(unsent))),
+                Ok(()) if !has_room => {}
+                Ok(()) => return conn.poll_gone(cx).map(|()| Ok(Wrote::Not(Unsent::Gone))),
             },
         }
     }
-}
-
-/// Writes what waits.
-fn poll_flush(conn: &SharedConn, cx: &mut Context<'_>) -> Poll<Result<(), Wrote>> {
-    conn.with(|conn| {
-        let before = conn.wire.waiting_bytes();
-        let flushed = conn.wire.poll_flush(cx);
-        let moved = before - conn.wire.waiting_bytes();
-        if moved > 0 {
-            conn.writing.moved(moved);
-            conn.looks = 0;
-        }
-        match flushed {
-            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|_| Wrote::Gone)),
-            Poll::Pending => conn.writing.poll_overdue(cx).map(|()| Err(Wrote::Slow)),
-        }
-    })
 }
 
 fn content_bytes(frame: &Frame<Bytes>) -> u64 {
@@ -374,7 +382,7 @@ fn content_bytes(frame: &Frame<Bytes>) -> u64 {
 }
 
 /// Passes bytes both ways until either side has had enough; answers what ended it.
-async fn tunnel(conn: &SharedConn, alarm: &Alarm, record: &Record<'_>, mut body: Body) -> Ended {
+async fn tunnel(conn: &SharedConn, alarm: &Alarm, record: &Record, mut body: Body) -> Ended {
     conn.become_tunnel();
     let timeout = body.tunnel_timeout();
     alarm.set(Instant::now() + timeout);

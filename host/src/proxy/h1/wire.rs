@@ -34,7 +34,16 @@ thread_local! {
     /// Where this worker's connections are read into, so that none has to keep room for what may never come: what did come
     /// is copied out, into as much as it needs.
     static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BODY_BYTES].into());
+
+    /// Room for output that nobody has a use for now.
+    static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
 }
+
+/// Rooms that are kept for those that write next.
+const SPARE_MAX: usize = 64;
+
+/// Bytes of a room that is kept.
+const SPARE_BYTES_MAX: usize = 2 * OUTPUT_BYTES;
 
 /// A connection.
 pub struct Wire {
@@ -47,7 +56,8 @@ pub struct Wire {
     /// Whether all that was written has left what carries it: TLS keeps some of it back until it is flushed.
     flushed: bool,
     ended: bool,
-    turn: Turn,
+    /// Whether what waits is written at the end of the round.
+    is_left: bool,
     /// What is held for as long as the connection is there.
     held: Option<Box<Held>>,
 }
@@ -60,15 +70,6 @@ struct Output {
     after: &'static [u8],
 }
 
-/// Who is to do something before what waits is written; see [`Wire::poll_turn`].
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Turn {
-    #[default]
-    NotAsked,
-    Theirs,
-    Over,
-}
-
 /// What is expected to come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
@@ -76,6 +77,25 @@ pub enum Expected {
     Head,
     /// A body.
     Body,
+}
+
+/// What came where a head was expected.
+pub enum Came<T> {
+    /// All of it.
+    Head(T),
+    /// Bytes that may become one.
+    Part,
+    /// Bytes that cannot.
+    Bad(BadHead),
+    /// The end.
+    End,
+}
+
+impl<T> Came<T> {
+    /// So many bytes came, and are in the input.
+    pub fn unread(bytes: usize) -> Self {
+        if bytes == 0 { Self::End } else { Self::Part }
+    }
 }
 
 impl Wire {
@@ -88,7 +108,7 @@ impl Wire {
             output: Output::default(),
             flushed: true,
             ended: false,
-            turn: Turn::default(),
+            is_left: false,
             held: None,
         }
     }
@@ -135,6 +155,40 @@ impl Wire {
         Poll::Ready(Ok(read))
     }
 
+    /// Reads more, where a head is expected and `input` has none; one that comes whole is read where it lies, as `read`
+    /// does, and never goes through `input`. What has ended answers [`Came::End`].
+    pub fn poll_head<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: HeadLimits,
+        read: impl FnOnce(&[u8], &Lines) -> Result<T, BadHead>,
+    ) -> Poll<io::Result<Came<T>>> {
+        if self.ended {
+            return Poll::Ready(Ok(Came::End));
+        }
+        ROOM.with_borrow_mut(|room| {
+            let mut buffer = ReadBuf::new(&mut room[..READ_HEAD_BYTES]);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            let mut came = buffer.filled();
+            self.ended = came.is_empty();
+            let mut found = None;
+            // Empty lines in front of it are not many, nor for us to skip.
+            if self.input.is_empty() && came.first().is_some_and(|first| *first != b'\r') {
+                match self.lines.read(came, limits, read) {
+                    Err(bad) => return Poll::Ready(Ok(Came::Bad(bad))),
+                    Ok(None) => {}
+                    Ok(Some((head, end))) => (found, came) = (Some(head), &came[end..]),
+                }
+            }
+            self.input.extend_from_slice(came);
+            Poll::Ready(Ok(match found {
+                Some(head) => Came::Head(head),
+                None if self.ended => Came::End,
+                None => Came::Part,
+            }))
+        })
+    }
+
     /// Takes a whole head off `input`, as `read` reads it.
     ///
     /// # Errors
@@ -160,7 +214,12 @@ impl Wire {
     /// Gives back the memory that an idle connection does not need.
     pub fn rest(&mut self) {
         if self.output.is_empty() {
-            self.output.copied = BytesMut::new();
+            let room = std::mem::take(&mut self.output.copied);
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < SPARE_MAX && (OUTPUT_BYTES..=SPARE_BYTES_MAX).contains(&room.capacity()) {
+                    spare.push(room);
+                }
+            });
         }
         if self.input.is_empty() {
             self.input = BytesMut::new();
@@ -172,7 +231,8 @@ impl Wire {
     pub fn output(&mut self) -> &mut BytesMut {
         debug_assert!(self.output.takes_more(), "a head never follows a piece that waits");
         if self.output.copied.capacity() == 0 {
-            self.output.copied.reserve(OUTPUT_BYTES);
+            let spare = SPARE.with_borrow_mut(Vec::pop);
+            self.output.copied = spare.unwrap_or_else(|| BytesMut::with_capacity(OUTPUT_BYTES));
         }
         &mut self.output.copied
     }
@@ -204,32 +264,24 @@ impl Wire {
         self.output.copied.len() + self.output.piece.len() + self.output.after.len()
     }
 
-    /// Lets all others of this worker that have something to do go first; pending once for each message that waits.
-    ///
-    /// A write wakes whoever reads at the other end, which costs more than the write itself if that sleeps. Where many
-    /// connections are busy, their messages are so made one after the other and then written one after the other, and
-    /// whoever reads them is woken once for all.
-    pub fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
-        if self.is_flushed() {
-            return Poll::Ready(());
-        }
-        if self.turn != Turn::NotAsked {
-            self.turn = Turn::Over;
-            return Poll::Ready(());
-        }
-        self.turn = Turn::Theirs;
-        // Behind all that are to be polled.
-        cx.waker().wake_by_ref();
-        Poll::Pending
+    /// Leaves what waits for the end of the round (see [`super::round`]), which has to be told.
+    pub fn leave(&mut self) {
+        self.is_left = true;
     }
 
-    /// Whether it is the others' turn. The task is polled again, and has nothing to do before.
-    pub fn is_others_turn(&self) -> bool {
-        self.turn == Turn::Theirs
+    /// Whether what waits is written at the end of the round.
+    pub fn is_left(&self) -> bool {
+        self.is_left
+    }
+
+    /// The end of the round: writes what can be written at once, and answers whether that was all.
+    pub fn write_left(&mut self) -> bool {
+        matches!(self.poll_flush(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
     }
 
     /// Writes all that waits.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_left = false;
         if self.is_flushed() {
             return Poll::Ready(Ok(()));
         }
@@ -247,7 +299,7 @@ impl Wire {
             self.flushed = false;
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        (self.flushed, self.turn) = (true, Turn::NotAsked);
+        self.flushed = true;
         Poll::Ready(Ok(()))
     }
 
@@ -317,19 +369,6 @@ mod tests {
             let mut rest = vec![0; COPY_BYTES_MAX + 3 - written];
             peer.read_exact(&mut rest).await.unwrap();
             assert!(b"\r\n".ends_with(&rest));
-        }
-    }
-
-    #[tokio::test]
-    async fn each_message_gives_the_others_one_turn() {
-        let (mut wire, _peer) = pair();
-        let mut cx = Context::from_waker(Waker::noop());
-        for _ in 0..2 {
-            assert!(wire.poll_turn(&cx).is_ready(), "nothing waits");
-            wire.push(Bytes::from_static(b"a"), b"");
-            assert!(wire.poll_turn(&cx).is_pending() && wire.is_others_turn());
-            assert!(wire.poll_turn(&cx).is_ready() && !wire.is_others_turn());
-            assert!(wire.poll_flush(&mut cx).is_ready());
         }
     }
 

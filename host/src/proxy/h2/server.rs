@@ -241,7 +241,7 @@ async fn respond_with(
     worker: &Worker,
     stream: &SharedStream,
     alarm: &Alarm,
-    record: &Record<'_>,
+    record: &Record,
     is_head: bool,
     mut response: Response<Body>,
 ) -> Cause {
@@ -349,7 +349,7 @@ impl From<Limit> for Ended {
 fn poll_send(
     stream: &SharedStream,
     sender: &mut Sender,
-    record: &Record<'_>,
+    record: &Record,
     body: &mut Body,
     alarm: &Alarm,
     tunnel_timeout: Option<Duration>,

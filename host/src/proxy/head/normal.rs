@@ -111,6 +111,10 @@ pub fn is_authority(bytes: &[u8]) -> bool {
     if bytes.len() > BYTES_MAX {
         return false;
     }
+    // A name without a port or an escape, as most are.
+    if bytes.iter().all(|byte| IS_OF_NAME[usize::from(*byte)] && *byte != b'%') {
+        return true;
+    }
     let (host, port) = match bytes.iter().rposition(|byte| *byte == b':') {
         Some(colon) if !bytes[colon..].contains(&b']') => (&bytes[..colon], &bytes[colon + 1..]),
         _ => (bytes, &b""[..]),
@@ -128,8 +132,24 @@ pub fn is_authority(bytes: &[u8]) -> bool {
 
 /// `reg-name` (RFC 3986, 3.2.2), without the comma, which may as well stand between two of them.
 fn is_name(host: &[u8]) -> bool {
-    let is_good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte);
-    let mut escapes = host.split(|byte| *byte == b'%').skip(1);
-    let is_escape = |after: &[u8]| after.get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-    host.iter().all(is_good) && escapes.all(is_escape)
+    let mut escapes = host.iter().enumerate().filter(|(_, byte)| **byte == b'%');
+    let is_escape = |at: usize| host.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    host.iter().all(|byte| IS_OF_NAME[usize::from(*byte)]) && escapes.all(|(at, _)| is_escape(at))
 }
+
+/// Whether a byte may be in one.
+const IS_OF_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"-._~!$&'()*+;=%";
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};

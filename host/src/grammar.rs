@@ -1,7 +1,5 @@
 //! What fields of HTTP are made of (RFC 9110, 5.5 and 5.6).
 
-use std::ops::ControlFlow;
-
 /// Whether a token may hold this byte: `tchar`.
 pub const fn is_of_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
@@ -40,40 +38,6 @@ pub fn controls(bytes: &[u8]) -> usize {
     whole.iter().chain([&last]).map(|many| usize::from(count(many))).sum()
 }
 
-/// Calls `each` with where a LF is, until it says to stop.
-///
-/// Lines are short: `memchr`, which is quicker where they are long, takes as long to begin as to find one of them.
-pub fn try_line_ends<B>(bytes: &[u8], mut each: impl FnMut(usize) -> ControlFlow<B>) -> ControlFlow<B> {
-    /// So many words in a row, so that not much is done beside looking.
-    const WORDS: usize = 4;
-    let (many, rest) = bytes.as_chunks();
-    let mut last = [0; WORDS * WORD];
-    last[..rest.len()].copy_from_slice(rest);
-    for (many, at) in many.iter().chain([&last]).zip((0..).step_by(WORDS * WORD)) {
-        let (words, _) = many.as_chunks();
-        for (word, at) in words.iter().zip((at..).step_by(WORD)) {
-            let mut ends = line_ends(u64::from_le_bytes(*word));
-            while ends != 0 {
-                each(at + ends.trailing_zeros() as usize / 8)?;
-                ends &= ends - 1;
-            }
-        }
-    }
-    ControlFlow::Continue(())
-}
-
-/// Bytes that are looked at together.
-const WORD: usize = size_of::<u64>();
-
-/// The highest bit of each byte that is a LF.
-const fn line_ends(word: u64) -> u64 {
-    const LF: u64 = u64::from_le_bytes([b'\n'; WORD]);
-    const LOW: u64 = u64::from_le_bytes([0x7f; WORD]);
-    // A byte is zero where it was a LF. To add 0x7f to what is below its highest bit sets that unless there is nothing.
-    let other = word ^ LF;
-    !((other & LOW) + LOW | other | LOW)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,25 +50,6 @@ mod tests {
         }
         assert!(!is_token(b""));
         assert_eq!(split_token(b"for=x"), (&b"for"[..], &b"=x"[..]));
-    }
-
-    #[test]
-    fn each_line_end_is_found_wherever_it_is() {
-        for length in 0..100 {
-            for at in 0..length {
-                let mut bytes = vec![b'\r'; length];
-                (bytes[at], bytes[length - 1]) = (b'\n', b'\n');
-                let mut found = Vec::new();
-                let through = try_line_ends::<()>(&bytes, |at| {
-                    found.push(at);
-                    ControlFlow::Continue(())
-                });
-                let mut expected = vec![at, length - 1];
-                expected.dedup();
-                assert_eq!((through, found), (ControlFlow::Continue(()), expected), "{length}");
-                assert_eq!(try_line_ends(&bytes, ControlFlow::Break), ControlFlow::Break(at));
-            }
-        }
     }
 
     #[test]

@@ -2,14 +2,12 @@
 //!
 //! A head is found by its lines ([`Lines`]), and then read where it lies: what is kept of it is copied once.
 
-use std::ops::ControlFlow;
-
 use bytes::{Buf as _, Bytes, BytesMut};
 use hyper::header::HeaderMap;
 use hyper::{Method, StatusCode, Uri, Version};
 use memchr::memchr;
 
-use crate::grammar::{is_of_text, try_line_ends};
+use crate::grammar::is_of_text;
 use crate::proxy::fields::{BadField, Fields};
 use crate::proxy::message::{RequestHead, Response};
 
@@ -105,24 +103,29 @@ impl Lines {
 
     /// Where the head at the front of `input` ends.
     fn find(&mut self, input: &[u8], limits: HeadLimits) -> Result<Option<usize>, BadHead> {
-        let seen = self.seen;
-        let found = try_line_ends(&input[seen..], |at| {
-            let (begin, end) = (self.ends.last().copied().unwrap_or(0), seen + at + 1);
+        loop {
+            let begin = self.ends.last().copied().unwrap_or(0);
+            let Some(found) = memchr(b'\n', &input[self.seen..]) else {
+                self.seen = input.len();
+                if input.len() > limits.bytes {
+                    return Err(self.too_long());
+                }
+                return Ok(None);
+            };
+            let end = self.seen + found + 1;
+            self.seen = end;
             // First: that a line is too long shows before its end has come, and may not depend on how much came at once.
             if end > limits.bytes || self.ends.len() > limits.fields + 1 {
-                return ControlFlow::Break(Err(self.too_long()));
+                return Err(self.too_long());
             }
-            if end - begin < 2 || input[end - 2] != b'\r' {
-                return ControlFlow::Break(Err(BadHead::LineEnd));
+            if input[begin..end].len() < 2 || input[end - 2] != b'\r' {
+                return Err(BadHead::LineEnd);
             }
             self.ends.push(end);
-            if end - begin == 2 { ControlFlow::Break(Ok(Some(end))) } else { ControlFlow::Continue(()) }
-        });
-        if let ControlFlow::Break(found) = found {
-            return found;
+            if end - begin == 2 {
+                return Ok(Some(end));
+            }
         }
-        self.seen = input.len();
-        if input.len() > limits.bytes { Err(self.too_long()) } else { Ok(None) }
     }
 
     /// Drops empty lines at the front of `input`; answers whether a line that is not empty may begin there.

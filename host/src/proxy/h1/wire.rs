@@ -264,7 +264,7 @@ impl Wire {
         self.output.copied.len() + self.output.piece.len() + self.output.after.len()
     }
 
-    /// Leaves what waits for the end of the round (see [`super::round`]), which has to be told.
+    /// Leaves what waits for the end of the round, which has to be told (`h1/round.rs`).
     pub fn leave(&mut self) {
         self.is_left = true;
     }

@@ -89,10 +89,12 @@ def closed(results, name):
 
 
 def noise(found):
-    foreign = max(it["foreign"].high for it in found.values())
-    if foreign <= NOISE_MAX:
-        return []
-    return ["", f"**Noise: others had up to {foreign:.0%} of the proxies' core. Do not believe these figures.**"]
+    often = max(it["foreign"].median for it in found.values())
+    once = max(it["foreign"].high for it in found.values())
+    if often > NOISE_MAX:
+        return ["", f"**Noise: others had up to {often:.0%} of the proxies' core. Do not believe these figures.**"]
+    # The middle of the rounds is another one.
+    return ["", f"In single rounds others had up to {once:.0%} of the proxies' core."] if once > NOISE_MAX else []
 
 
 def goals(results):

@@ -283,6 +283,38 @@ async fn a_client_that_does_not_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_answers_that_are_whole() {
+    // Each has room between proxy and client, and is left for the end of the round. All of them have not.
+    let member = Member::answering(|_| {
+        let answer = Response::builder().header("x-long", "x".repeat(20 << 10));
+        async { answer.body(whole("")).unwrap() }
+    })
+    .await;
+    let vip = "pool = \"blue\"\nclient_timeout = \"100ms\"\nclient_rate_min = 0";
+    let host = logging(&member, vip).start().await;
+    let mut stream = dial(host.address()).await;
+    let mut asked = 0;
+    let last = loop {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: web.example\r\n\r\n").await.unwrap();
+        asked += 1;
+        let line = wait_for(&host, asked).await.pop().unwrap();
+        if line["ended"] != "whole" {
+            break line;
+        }
+        assert!(asked < 5000, "{line:#}");
+    };
+    assert_eq!(
+        (&last["ended"], &last["fault"], &last["status"]),
+        (&"client_slow".into(), &"client".into(), &200.into())
+    );
+    assert!(asked > 1);
+    // What it did not take is lost, and it is told so.
+    let mut read = Vec::new();
+    let ended = in_time("the end", stream.read_to_end(&mut read)).await;
+    assert!(ended.is_err() || read.len() < asked * (20 << 10), "{}", read.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tunnel_that_ends_or_falls_silent() {
     let member = Member::accepting(|stream| async move {
         let Ok(mut socket) = accept_async(stream).await else { return };

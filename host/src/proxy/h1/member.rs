@@ -165,8 +165,8 @@ impl Exchange {
             if let Some(fault) = self.client_fault.take() {
                 return Poll::Ready(Err(fault.into()));
             }
-            if self.sending == Sending::Left {
-                // What comes before the request has left is looked at when it has.
+            if self.sending == Sending::Left && self.wire.borrow().is_left() {
+                // What comes in the same round is looked at after it.
                 match ready!(self.wire.borrow_mut().poll_read(cx, Expected::Head)).map_err(MemberFault::Io)? {
                     0 => return Poll::Ready(Err(MemberFault::Closed.into())),
                     _ => cx.waker().wake_by_ref(),
@@ -174,7 +174,7 @@ impl Exchange {
                 return Poll::Pending;
             }
             let head = ready!(self.poll_any_head(cx))?;
-            if self.sending == Sending::Head {
+            if matches!(self.sending, Sending::Head | Sending::Left) {
                 return Poll::Ready(Err(MemberFault::TooEarly.into()));
             }
             let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;

@@ -187,13 +187,11 @@ impl Line<'_> {
             {
                 known.leave_alone(after);
             }
-            let next = if may_be_repeated {
+            if may_be_repeated {
                 tried.push(known);
-                let goes_on = tried.len() < retries.tries_max as usize;
-                if goes_on { self.another(aim, &tried, outcome.is_ok()).await } else { None }
-            } else {
-                None
-            };
+            }
+            let goes_on = may_be_repeated && tried.len() < retries.tries_max as usize;
+            let next = if goes_on { self.another(aim, &tried, outcome.is_ok()).await } else { None };
             let Some(next) = next else {
                 return outcome.map(|sent| Sent { place, ..sent }).map_err(|unsent| unsent.failure);
             };

@@ -136,7 +136,7 @@ pub(super) fn element(node: &str, (scheme, host): (Scheme, &[u8]), text: &mut Ve
     text.extend_from_slice(scheme.as_str().as_bytes());
 }
 
-/// A port's colon is no part of a token.
+/// Appends a host as a quoted string (RFC 9110, 5.6.4): a port's colon is no part of a token.
 fn quoted(host: &[u8], text: &mut Vec<u8>) {
     text.push(b'"');
     for byte in host {

@@ -65,11 +65,11 @@ pub async fn serve(worker: Rc<Worker>, client: Rc<Client>, wire: Wire, leaving: 
             Err(NoRequest::Unsent(unsent)) => give_up(&worker, &conn, unsent),
             Err(NoRequest::Slow) => {
                 let record = Record::begin(&worker, &client);
-                Box::pin(refuse(&worker, &conn, record, Malformed::Slow)).await
+                Box::pin(refuse(&worker, &conn, &record, Malformed::Slow)).await
             }
             Err(NoRequest::Bad(bad)) => {
                 let record = Record::begin(&worker, &client);
-                Box::pin(refuse(&worker, &conn, record, bad.into())).await
+                Box::pin(refuse(&worker, &conn, &record, bad.into())).await
             }
         };
         match after {
@@ -128,7 +128,7 @@ async fn exchange(
     record.head(client, &head);
     let framing = match framing::of_request(head.version, &head.fields) {
         Ok(framing) => framing,
-        Err(bad) => return Box::pin(refuse(worker, conn, record, bad.into())).await,
+        Err(bad) => return Box::pin(refuse(worker, conn, &record, bad.into())).await,
     };
     let is_modern = encoder::is_modern(head.version);
     // RFC 9110, 10.1.1: an expectation of HTTP/1.0 is ignored.
@@ -170,7 +170,7 @@ async fn exchange(
 }
 
 /// Answers what is no request. What follows it cannot be understood either.
-async fn refuse(worker: &Rc<Worker>, conn: &SharedConn, record: Record, malformed: Malformed) -> After {
+async fn refuse(worker: &Rc<Worker>, conn: &SharedConn, record: &Record, malformed: Malformed) -> After {
     conn.begin(Framing::Length(0), false, false);
     let (id, error) = (worker.ids.next(), Error::Malformed(malformed));
     record.named(&id);
@@ -178,7 +178,7 @@ async fn refuse(worker: &Rc<Worker>, conn: &SharedConn, record: Record, malforme
     let response = error.respond(&id, worker, false);
     let asked = Asked { method: Method::GET, version: Version::HTTP_11, wants_close: true, wants_keep_alive: false };
     let alarm = Alarm::after(DISCARD_TIMEOUT);
-    match respond(worker, conn, &Leaving::default(), &alarm, &record, &asked, response).await {
+    match respond(worker, conn, &Leaving::default(), &alarm, record, &asked, response).await {
         Answered::Over(after) => after,
         Answered::Gathered(_) => unreachable!("a connection that is not kept has its end to wait for"),
     }

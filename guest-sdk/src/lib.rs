@@ -52,6 +52,8 @@
 //! - A decision is made while the client waits: there is nothing to wait for, and the time is limited.
 //! - What a policy keeps in statics is a cache: the proxy has one instance per thread and may drop any of them.
 //! - Clock, chance and load come from the proxy ([`now`], [`random`], [`Pool::load`]), so a decision can be made again.
+//! - The allocator is the SDK's, for instances that start fast. A policy with one of its own takes this crate with
+//!   `default-features = false`.
 //! - A panic ends the instance, not the request: the message is logged, and the release before answers.
 //!
 //! [`mod@test`] is the kit that the example's last lines use; it needs no WebAssembly and exists only in native builds.

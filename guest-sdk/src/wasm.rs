@@ -5,6 +5,8 @@
 
 #![allow(missing_docs, reason = "not part of the API: reached through `#[policy]` only")]
 
+#[cfg(feature = "allocator")]
+mod allocator;
 mod expected;
 mod request;
 

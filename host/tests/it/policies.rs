@@ -152,6 +152,20 @@ async fn a_policy_routes_by_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_policy_can_hold_far_more_than_the_memory_it_begins_with() {
+    let (setup, _blue, _green) = two_pools().await;
+    let pool = |at: usize| if at.is_multiple_of(3) { "green" } else { "blue" };
+    let paths: String = (0..10_000).map(|at| format!("\"/path/{at}\" = \"{}\"\n", pool(at))).collect();
+    let config = format!(
+        "[policies.web]\ndeadline = \"500ms\"\n[policies.web.config]\notherwise = \"blue\"\n[policies.web.config.paths]\n{paths}"
+    );
+    let host = setup.config(&config).policy("web", plugins::BY_PATH).start().await;
+    for at in [0, 1, 2, 4_998, 9_998, 9_999] {
+        assert_eq!(host.get(&format!("/path/{at}/x"), &[]).await.body, pool(at), "{at}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_vip_whose_policy_has_not_arrived_is_served_by_its_fallback() {
     let (setup, _blue, _green) = two_pools().await;
     let host = setup.config(BY_GROUP).start().await;

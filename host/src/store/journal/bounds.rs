@@ -1,10 +1,12 @@
 //! How large the journal may grow, and what goes first.
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, params};
 
 use super::chain::DROPPED;
+use super::rows::content_of;
 use super::{JournalError, from_json};
 use crate::digest::Digest;
 use crate::switch::standing::{Policies, Standing};
@@ -26,6 +28,9 @@ impl Default for Bounds {
         Self { entries_max: ENTRIES_MAX as u64, bytes_max: 64 * 1024 * 1024, releases_max: 200 }
     }
 }
+
+/// The builds that a release's content names, by the content's digest.
+pub(super) type Named = HashMap<String, Vec<Digest>>;
 
 /// Entries that are kept unless told otherwise: some months of switches.
 pub const ENTRIES_MAX: usize = 10_000;
@@ -116,16 +121,22 @@ pub(super) fn drop_releases(file: &Connection, standing: Option<&Standing>, keep
     Ok(dropped)
 }
 
-/// The builds that the kept releases name.
-pub(super) fn builds(file: &Connection) -> Result<Vec<Digest>, JournalError> {
-    let mut select = file.prepare_cached("SELECT spec FROM releases")?;
-    let mut digests = Vec::new();
-    for text in select.query_map([], |row| row.get::<_, String>(0))? {
-        // Of all kept releases, after each switch that lets go of one: no more than that is read of them.
-        let Policies { policies } = from_json("a release", &text?)?;
-        digests.extend(policies.into_values().filter_map(|policy| policy.digest));
+/// The builds that the kept releases name. What each content names is read once: all of them, after each switch that lets
+/// go of one, would be megabytes of text.
+pub(super) fn builds(file: &Connection, named: &mut Named) -> Result<Vec<Digest>, JournalError> {
+    let mut select = file.prepare_cached("SELECT digest, number FROM releases")?;
+    let kept: HashMap<String, u64> =
+        select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    named.retain(|content, _| kept.contains_key(content));
+    for (content, number) in kept {
+        if let Entry::Vacant(new) = named.entry(content)
+            && let Some(text) = content_of(file, number)?
+        {
+            let Policies { policies } = from_json("a release", &text)?;
+            new.insert(policies.into_values().filter_map(|policy| policy.digest).collect());
+        }
     }
-    Ok(digests)
+    Ok(named.values().flatten().copied().collect())
 }
 
 /// Gives free pages back to the disk, some at a time; answers whether there are more. What is killed in between has

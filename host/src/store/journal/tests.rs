@@ -2,6 +2,7 @@ use rusqlite::Connection;
 
 use super::chain::What;
 use super::*;
+use crate::spec::PolicySpec;
 use crate::switch::trail::Trail;
 
 fn entry(why: &str) -> Entry {
@@ -133,6 +134,23 @@ async fn releases_on_the_trail_are_never_pruned() {
     assert!(journal.release(1).await.unwrap().is_some());
     assert!(journal.release(2).await.unwrap().is_none());
     assert!(journal.release(3).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn builds_are_needed_as_long_as_a_kept_release_names_them() {
+    let folder = Folder::new();
+    let journal = folder.bounded(Bounds { releases_max: 2, ..Bounds::default() });
+    let build = |number: u64| Digest::of(&number.to_le_bytes());
+    for (number, needed) in [(1, vec![1]), (2, vec![1, 2]), (3, vec![2, 3]), (4, vec![3, 4]), (3, vec![3, 4])] {
+        let policy = PolicySpec { digest: Some(build(number)), ..PolicySpec::default() };
+        let spec = Spec { policies: [("shop".into(), policy)].into(), ..Spec::default() };
+        drop(journal.write(Record { release: Some((number, spec)), ..Record::default() }));
+        let mut found = journal.prune(Standing::at(Trail::starting_at(number))).await.unwrap();
+        found.sort();
+        let mut expected: Vec<_> = needed.into_iter().map(build).collect();
+        expected.sort();
+        assert_eq!(found, expected, "{number}");
+    }
 }
 
 #[tokio::test]

@@ -56,6 +56,7 @@ pub(super) struct Writer {
     /// Whether something was written since the bounds were looked at.
     grown: bool,
     entries: u64,
+    named: bounds::Named,
     opened: Instant,
     known: Arc<Known>,
 }

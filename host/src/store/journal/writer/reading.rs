@@ -80,9 +80,9 @@ impl Writer {
         Ok(())
     }
 
-    pub(in crate::store::journal) fn prune(&self, standing: &Standing) -> Result<Vec<Digest>, JournalError> {
+    pub(in crate::store::journal) fn prune(&mut self, standing: &Standing) -> Result<Vec<Digest>, JournalError> {
         let file = self.file.as_ref().ok_or_else(|| JournalError::Away("it is not open for writing".into()))?;
         bounds::drop_releases(file, Some(standing), self.opening.bounds.releases_max)?;
-        bounds::builds(file)
+        bounds::builds(file, &mut self.named)
     }
 }

@@ -31,6 +31,7 @@ impl Writer {
             from_copy: false,
             grown: true,
             entries: 0,
+            named: Default::default(),
             opened: Instant::now(),
             known,
         };

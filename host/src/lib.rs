@@ -35,5 +35,6 @@ pub mod causes;
 pub mod random;
 pub mod grammar;
 pub mod digest;
+mod hex;
 pub mod watch;
 pub mod time;

@@ -15,6 +15,7 @@ use super::tls::certificates::Certificates;
 use super::tls::identity::Identity;
 use super::vip::Vip;
 use super::worker::Worker;
+use crate::hex;
 use crate::release::{Flights, Ground};
 #[cfg(test)]
 use crate::spec::ListenerSpec;
@@ -94,28 +95,14 @@ impl ExchangeId {
         match self {
             Self::Own(first, second) => {
                 let mut digits = [0; 32];
-                let bytes = [first, second].into_iter().flat_map(|half| half.to_be_bytes());
-                for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
-                    *pair = HEX[usize::from(byte)];
-                }
+                hex::write(&mut digits[..16], &first.to_be_bytes());
+                hex::write(&mut digits[16..], &second.to_be_bytes());
                 out.extend_from_slice(&digits);
             }
             Self::Given(value) => out.extend_from_slice(value.as_bytes()),
         }
     }
 }
-
-/// Each byte as two hex digits.
-const HEX: [[u8; 2]; 256] = {
-    let digits = b"0123456789abcdef";
-    let mut table = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = [digits[byte >> 4], digits[byte & 15]];
-        byte += 1;
-    }
-    table
-};
 
 impl fmt::Display for ExchangeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

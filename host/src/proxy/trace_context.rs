@@ -4,6 +4,7 @@ use hyper::header::HeaderValue;
 
 use super::fields::name::{TRACEPARENT, TRACESTATE};
 use super::fields::{Fields, Value};
+use crate::hex;
 
 /// Whoever made the request records it.
 pub const SAMPLED: u8 = 1;
@@ -38,12 +39,12 @@ impl TraceContext {
         if [known[2], known[35], known[52]] != *b"---" {
             return None;
         }
-        let version = hex(&known[..2])?;
+        let version = number(&known[..2])?;
         if version == 0xff || version == 0 && !rest.is_empty() || rest.first().is_some_and(|byte| *byte != b'-') {
             return None;
         }
-        let (trace, span) = (hex(&known[3..35])?, hex(&known[36..52])?);
-        let flags = u8::try_from(hex(&known[53..])?).ok()? & (SAMPLED | RANDOM);
+        let (trace, span) = (number(&known[3..35])?, number(&known[36..52])?);
+        let flags = u8::try_from(number(&known[53..])?).ok()? & (SAMPLED | RANDOM);
         (trace != 0 && span != 0).then_some(Self { trace, span: u64::try_from(span).ok()?, flags })
     }
 
@@ -55,22 +56,15 @@ impl TraceContext {
     /// The field's value.
     pub fn to_value(self) -> HeaderValue {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        write_hex(&mut text[3..35], self.trace);
-        write_hex(&mut text[36..52], self.span.into());
-        write_hex(&mut text[53..], self.flags.into());
+        hex::write(&mut text[3..35], &self.trace.to_be_bytes());
+        hex::write(&mut text[36..52], &self.span.to_be_bytes());
+        hex::write(&mut text[53..], &[self.flags]);
         HeaderValue::from_bytes(&text).expect("hex digits and dashes are a field value")
     }
 }
 
-/// As many digits as there is room for.
-fn write_hex(digits: &mut [u8], number: u128) {
-    for (at, digit) in digits.iter_mut().rev().enumerate() {
-        *digit = b"0123456789abcdef"[(number >> (at * 4)) as usize & 15];
-    }
-}
-
 /// Lower-case digits only (W3C Trace Context, 3.2.2).
-fn hex(digits: &[u8]) -> Option<u128> {
+fn number(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0, |number: u128, digit| {
         let value = match digit {
             b'0'..=b'9' => digit - b'0',

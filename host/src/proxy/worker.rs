@@ -171,7 +171,7 @@ impl Worker {
 
     /// The time as `Date` says it (RFC 9110, 5.6.7).
     pub fn date(&self) -> HeaderValue {
-        self.date.borrow_mut().value()
+        self.date.borrow_mut().at(self.wall.nanos() / 1_000_000_000)
     }
 
     /// A number that nobody can tell beforehand.
@@ -241,13 +241,13 @@ struct Date {
 
 impl Default for Date {
     fn default() -> Self {
-        Self { second: 0, text: HeaderValue::from_static("") }
+        // None that a clock shows: one that stands at 1970 is to be said, too.
+        Self { second: u64::MAX, text: HeaderValue::from_static("") }
     }
 }
 
 impl Date {
-    fn value(&mut self) -> HeaderValue {
-        let second = crate::time::wall_nanos() / 1_000_000_000;
+    fn at(&mut self, second: u64) -> HeaderValue {
         if second != self.second {
             let text = httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(second));
             self.text = HeaderValue::from_str(&text).expect("a date is a field value");

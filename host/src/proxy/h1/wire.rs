@@ -144,15 +144,10 @@ impl Wire {
             return Poll::Ready(Ok(0));
         }
         let most = if expected == Expected::Head { READ_HEAD_BYTES } else { READ_BODY_BYTES };
-        let read = ROOM.with_borrow_mut(|room| {
-            let mut buffer = ReadBuf::new(&mut room[..most]);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-            self.input.extend_from_slice(buffer.filled());
-            Poll::Ready(io::Result::Ok(buffer.filled().len()))
-        });
-        let read = ready!(read)?;
-        self.ended = read == 0;
-        Poll::Ready(Ok(read))
+        self.poll_come(cx, most, |wire, came| {
+            wire.input.extend_from_slice(came);
+            came.len()
+        })
     }
 
     /// Reads more, where a head is expected and `input` has none; one that comes whole is read where it lies, as `read`
@@ -166,26 +161,36 @@ impl Wire {
         if self.ended {
             return Poll::Ready(Ok(Came::End));
         }
-        ROOM.with_borrow_mut(|room| {
-            let mut buffer = ReadBuf::new(&mut room[..READ_HEAD_BYTES]);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-            let mut came = buffer.filled();
-            self.ended = came.is_empty();
-            let mut found = None;
+        self.poll_come(cx, READ_HEAD_BYTES, |wire, came| {
             // Empty lines in front of it are not many, nor for us to skip.
-            if self.input.is_empty() && came.first().is_some_and(|first| *first != b'\r') {
-                match self.lines.read(came, limits, read) {
-                    Err(bad) => return Poll::Ready(Ok(Came::Bad(bad))),
-                    Ok(None) => {}
-                    Ok(Some((head, end))) => (found, came) = (Some(head), &came[end..]),
+            let may_be_whole = wire.input.is_empty() && came.first().is_some_and(|first| *first != b'\r');
+            let found = if may_be_whole { wire.lines.read(came, limits, read) } else { Ok(None) };
+            match found {
+                Ok(Some((head, end))) => {
+                    wire.input.extend_from_slice(&came[end..]);
+                    Came::Head(head)
                 }
+                Ok(None) => {
+                    wire.input.extend_from_slice(came);
+                    Came::unread(came.len())
+                }
+                Err(bad) => Came::Bad(bad),
             }
-            self.input.extend_from_slice(came);
-            Poll::Ready(Ok(match found {
-                Some(head) => Came::Head(head),
-                None if self.ended => Came::End,
-                None => Came::Part,
-            }))
+        })
+    }
+
+    /// Reads no more than `most`, and has `take` look at it where it lies. Nothing at all is the end.
+    fn poll_come<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: usize,
+        take: impl FnOnce(&mut Self, &[u8]) -> T,
+    ) -> Poll<io::Result<T>> {
+        ROOM.with_borrow_mut(|room| {
+            let mut buffer = ReadBuf::new(&mut room[..most]);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            self.ended = buffer.filled().is_empty();
+            Poll::Ready(Ok(take(self, buffer.filled())))
         })
     }
 

@@ -12,4 +12,7 @@ pub mod encoder;
 pub mod conn;
 mod round;
 pub mod server;
+mod answer;
+mod tunnel;
+mod linger;
 pub mod member;

@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::StatusCode;
+use hyper::body::Frame;
 use hyper::header::{HOST, HeaderName, REFERER, USER_AGENT};
 use tokio::time::Instant;
 
@@ -179,9 +181,10 @@ impl Record {
         self.status.set(Some(status));
     }
 
-    /// Bytes of content have gone to the client.
-    pub fn sent(&self, bytes: u64) {
-        self.sent_bytes.set(self.sent_bytes.get() + bytes);
+    /// A piece of the content goes to the client.
+    pub fn sent(&self, frame: &Frame<Bytes>) {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        self.sent_bytes.set(self.sent_bytes.get() + bytes as u64);
     }
 
     /// So many of them, and of the head, have not left: the client does not take them.

@@ -381,7 +381,7 @@ fn poll_send(
             Poll::Pending => {}
             Poll::Ready(Ok(())) => match body.poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    record.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+                    record.sent(&frame);
                     match sender.send(frame) {
                         Ok(false) => {}
                         Ok(true) => return Poll::Ready(Ok(())),

@@ -31,6 +31,7 @@ pub struct Roster {
     by_load: bool,
     /// Whether some are on their way back to their whole part.
     is_passing: bool,
+    made_nanos: u64,
     turns: Turns,
     table: Option<Arc<maglev::Table>>,
     by_id: HashMap<u64, usize>,
@@ -95,6 +96,7 @@ impl Roster {
             drain_limit: balance.drain_limit,
             by_load: balance.by == Balance::LeastRequests,
             is_passing,
+            made_nanos: now_nanos,
             turns,
             table,
             by_id,
@@ -103,8 +105,12 @@ impl Roster {
 
     /// Whether it shows the seats as they are now.
     pub fn is_true(&self, now_nanos: u64) -> bool {
-        let mut seats = self.seats.iter().zip(&self.states);
-        !self.is_passing && seats.all(|(seat, state)| seat.state(now_nanos) == *state)
+        let made = Duration::from_nanos(now_nanos.saturating_sub(self.made_nanos));
+        // A member may have been away, and back, before anybody looked.
+        let is_as_it_was = |(seat, state): (&Seat, &MemberState)| {
+            seat.state(now_nanos) == *state && seat.member.back_for(now_nanos).is_none_or(|back| back > made)
+        };
+        !self.is_passing && self.seats.iter().zip(&self.states).all(is_as_it_was)
     }
 
     /// Whether too few are fit now, whatever it was when this was made.
@@ -185,4 +191,26 @@ fn panics(states: impl Iterator<Item = MemberState>, panic_below: u8) -> (usize,
         fit += usize::from(state == MemberState::Fit);
     }
     (fit, fit < in_use && (fit * 100 < in_use * usize::from(panic_below)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::member::Members;
+
+    #[test]
+    fn a_member_that_was_away_and_back_before_anybody_looked_begins_with_little() {
+        let members = Members::default();
+        let member = members.at(&"127.0.0.1:1".parse().unwrap());
+        let seat = Seat { member, checked: None, weight: 1, zone: None, is_near: true, drained: None };
+        let balance = BalanceSpec { slow_start: Duration::from_secs(1), ..BalanceSpec::default() };
+        let made = |seats, now| Roster::new(seats, &balance, false, &Roster::default(), now);
+        let before = made(vec![seat.clone()], 5);
+        assert!(before.is_true(10) && before.is_calm());
+        seat.member.came_back(10);
+        assert!(!before.is_true(11));
+        let (begins, later) = (made(vec![seat.clone()], 11), made(vec![seat], 2_000_000_000));
+        assert!(!begins.is_true(12) && !begins.is_calm());
+        assert!(later.is_true(2_000_000_001) && later.is_calm());
+    }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use crate::time::clock;
+
 /// Rings at the deadline that was set last.
 pub struct Alarm {
     deadline: Cell<Instant>,
@@ -21,7 +23,7 @@ pub struct Alarm {
 impl Alarm {
     /// Rings after this time.
     pub fn after(time: Duration) -> Self {
-        Self::at(Instant::now() + time)
+        Self::at(clock::now() + time)
     }
 
     /// Rings at `deadline`.

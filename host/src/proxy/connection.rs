@@ -50,7 +50,7 @@ pub async fn serve(
     };
     match opened {
         Ok(Ok(Opened { client, stream, read_ahead, speaks: Speaks::Http2 })) => {
-            Box::pin(h2::server::serve(worker, Rc::new(client), stream, read_ahead, leaving)).await;
+            Clocked(Box::pin(h2::server::serve(worker, Rc::new(client), stream, read_ahead, leaving))).await;
         }
         Ok(Ok(Opened { client, stream, read_ahead, speaks: Speaks::Http1 })) => {
             let wire = Wire::new(stream, read_ahead);

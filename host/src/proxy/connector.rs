@@ -299,7 +299,7 @@ impl Connector {
     fn share(&self, key: &ConnectionKey) -> Option<Multiplexed> {
         let mut multiplexed = self.multiplexed.borrow_mut();
         let shared = multiplexed.get_mut(key)?.iter_mut().find(|shared| shared.has_room())?;
-        shared.used = Instant::now();
+        shared.used = clock::now();
         Some(shared.connection.clone())
     }
 

@@ -193,9 +193,9 @@ impl Fields {
     /// The same fields as others have them.
     pub fn to_map(&self) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(self.lines.len());
-        for (name, value) in self.iter() {
-            let name = HeaderName::from_bytes(name.as_bytes()).expect("a field's name is a token");
-            map.append(name, value.to_value());
+        for line in self.live() {
+            let name = HeaderName::from_bytes(self.name_bytes(line)).expect("a field's name is a token");
+            map.append(name, self.value(line).to_value());
         }
         map
     }

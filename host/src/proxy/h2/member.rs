@@ -24,6 +24,7 @@ use crate::proxy::message::{RequestHead, Response};
 use crate::proxy::request_body::{ClientFault, RequestBody};
 use crate::proxy::stream::Stream;
 use crate::proxy::websocket;
+use crate::time::clock;
 
 /// What a member may send on one stream before we have passed it on.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
@@ -149,7 +150,7 @@ impl Multiplexed {
                     upgrade,
                     interim: 0,
                     websocket_key: head.fields.get(websocket::KEY).map(Value::to_value),
-                    moved: Instant::now(),
+                    moved: clock::now(),
                     content: None,
                     length: None,
                     is_without_content: is_head,
@@ -322,7 +323,7 @@ impl Exchange {
             moved = true;
             let ended = match frame {
                 Some(Ok(frame)) => {
-                    (self.body_begun, self.moved) = (true, Instant::now());
+                    (self.body_begun, self.moved) = (true, clock::now());
                     sender.send(frame)
                 }
                 None => sender.end().map(|()| true),
@@ -342,7 +343,7 @@ impl Exchange {
     /// The member has all that there is: what it takes from now on is the client's time, unless that waits for the member.
     fn waits_for_client(&mut self) {
         if !self.body.awaits_continue() {
-            self.moved = Instant::now();
+            self.moved = clock::now();
         }
     }
 

@@ -1,8 +1,12 @@
 //! The two ends of an exchange: a client that asks, and a member that answers. Both do as little as can be done.
 
+use std::future::poll_fn;
 use std::io;
 use std::path::PathBuf;
 
+use bytes::Bytes;
+use h2::client::SendRequest;
+use hyper::Request;
 use switchback::proxy::stream::Plain;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -155,6 +159,37 @@ impl Client {
             }
         }
         &self.room[..filled]
+    }
+}
+
+/// A client that speaks HTTP/2, with one request at a time.
+pub struct Http2Client {
+    requests: SendRequest<Bytes>,
+    request: Request<()>,
+}
+
+impl Http2Client {
+    /// A client that sends a browser's request again and again, on the local runtime that this is called on.
+    pub async fn new(stream: Plain) -> Self {
+        let (requests, connection) = h2::client::handshake(stream).await.expect("the other end speaks HTTP/2");
+        tokio::task::spawn_local(connection);
+        let request = Request::get(format!("http://shop.example{TARGET}"));
+        let request = FIELDS.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        Self { requests, request: request.body(()).expect("the fields are well-formed") }
+    }
+
+    /// Asks once, and reads the whole answer.
+    pub async fn ask(&mut self) {
+        poll_fn(|cx| self.requests.poll_ready(cx)).await.expect("the connection is kept");
+        let asked = self.requests.send_request(self.request.clone(), true).expect("it is ready");
+        let mut content = asked.0.await.expect("there is an answer").into_body();
+        let mut answer = Vec::new();
+        while let Some(piece) = content.data().await {
+            let piece = piece.expect("the answer is whole");
+            content.flow_control().release_capacity(piece.len()).expect("so much was taken");
+            answer.extend_from_slice(&piece);
+        }
+        assert_eq!(answer, ANSWER_END);
     }
 }
 

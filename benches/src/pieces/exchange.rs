@@ -1,15 +1,17 @@
-//! The whole exchange over HTTP/1: a request of a browser through the proxy to a member, and its small answer back.
+//! The whole exchange: a request of a browser through the proxy to a member, and its small answer back.
 //!
 //! Client, proxy and member are tasks of one thread, on connections that are kept. What client and member cost by
 //! themselves is a piece of its own, `no proxy`; it is in all others too. Nothing else runs on the thread: no timer of the
 //! worker, no keeper, no writer of the log.
+//!
+//! Where the client speaks HTTP/2 it is the library that the proxy has, too, and takes far more than `no proxy`.
 
 use switchback::telemetry::access_log::format::Format;
 use switchback_plugins as plugins;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use crate::Planned;
-use crate::ends::{Carrier, Client, Members, Mood, answer_at, pair, request};
+use crate::ends::{Carrier, Client, Http2Client, Members, Mood, answer_at, pair, request};
 use crate::policies::TWO_LOOKUPS;
 use crate::rig::{Builds, Extras, Rig};
 
@@ -122,6 +124,11 @@ pub fn pieces(carrier: Carrier) -> Vec<Planned> {
     for feature in features() {
         all.push(Planned::new(format!("{group}/{}", feature.name), move || exchanges(carrier, feature)));
     }
+    for feature in [PLAIN, POLICY] {
+        all.push(Planned::new(format!("{group}/{}, HTTP/2", feature.name), move || {
+            exchanges_over_http2(carrier, feature)
+        }));
+    }
     if carrier == Carrier::Unix {
         all.push(Planned::new(format!("{group}/access log, its thread's part"), line));
     }
@@ -152,6 +159,24 @@ fn no_proxy(carrier: Carrier) -> impl FnMut(u64) {
 fn exchanges(carrier: Carrier, feature: Feature) -> impl FnMut(u64) {
     let mut exchange = Exchange::new(carrier, feature);
     move |times| exchange.run(times)
+}
+
+fn exchanges_over_http2(carrier: Carrier, feature: Feature) -> impl FnMut(u64) {
+    let exchange = Exchange::new(carrier, Feature { clients: 0, ..feature });
+    let mut client = exchange.runtime.block_on(async {
+        let (ours, theirs) = pair(carrier).await.expect("loopback is there");
+        exchange.rig.serve(theirs);
+        Http2Client::new(ours).await
+    });
+    move |times| {
+        // All of it, as the members are there for as long as it is.
+        let Exchange { runtime, .. } = &exchange;
+        runtime.block_on(async {
+            for _ in 0..times {
+                client.ask().await;
+            }
+        });
+    }
 }
 
 /// What the log's own thread does with each exchange.

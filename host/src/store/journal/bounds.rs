@@ -1,7 +1,7 @@
 //! How large the journal may grow, and what goes first.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, params};
 
@@ -29,8 +29,9 @@ impl Default for Bounds {
     }
 }
 
-/// The builds that a release's content names, by the content's digest.
-pub(super) type Named = HashMap<String, Vec<Digest>>;
+/// The builds that releases name, by their numbers and digests. By both: in a file that was edited the one alone may be that
+/// of another, and what is not named is removed.
+pub(super) type Named = BTreeMap<(u64, String), Vec<Digest>>;
 
 /// Entries that are kept unless told otherwise: some months of switches.
 pub const ENTRIES_MAX: usize = 10_000;
@@ -121,16 +122,16 @@ pub(super) fn drop_releases(file: &Connection, standing: Option<&Standing>, keep
     Ok(dropped)
 }
 
-/// The builds that the kept releases name. What each content names is read once: all of them, after each switch that lets
-/// go of one, would be megabytes of text.
+/// The builds that the kept releases name. What each names is read once: all of them, after each switch that lets go of
+/// one, would be megabytes of text.
 pub(super) fn builds(file: &Connection, named: &mut Named) -> Result<Vec<Digest>, JournalError> {
-    let mut select = file.prepare_cached("SELECT digest, number FROM releases")?;
-    let kept: HashMap<String, u64> =
+    let mut select = file.prepare_cached("SELECT number, digest FROM releases")?;
+    let kept: BTreeSet<(u64, String)> =
         select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-    named.retain(|content, _| kept.contains_key(content));
-    for (content, number) in kept {
-        if let Entry::Vacant(new) = named.entry(content)
-            && let Some(text) = content_of(file, number)?
+    named.retain(|release, _| kept.contains(release));
+    for release in kept {
+        if let Entry::Vacant(new) = named.entry(release)
+            && let Some(text) = content_of(file, new.key().0)?
         {
             let Policies { policies } = from_json("a release", &text)?;
             new.insert(policies.into_values().filter_map(|policy| policy.digest).collect());

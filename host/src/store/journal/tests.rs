@@ -154,6 +154,23 @@ async fn builds_are_needed_as_long_as_a_kept_release_names_them() {
 }
 
 #[tokio::test]
+async fn builds_are_needed_whatever_was_made_of_their_releases_digests() {
+    let folder = Folder::new();
+    let (journal, _) = folder.open();
+    let mut builds = [1, 2].map(|number: u64| Digest::of(&number.to_le_bytes()));
+    for (number, build) in (1..).zip(builds) {
+        let policy = PolicySpec { digest: Some(build), ..PolicySpec::default() };
+        let spec = Spec { policies: [("shop".into(), policy)].into(), ..Spec::default() };
+        journal.write(Record { release: Some((number, spec)), ..Record::default() }).await.unwrap().unwrap();
+    }
+    folder.edit("UPDATE releases SET digest = '00'");
+    let mut found = journal.prune(Standing::at(Trail::starting_at(2))).await.unwrap();
+    found.sort();
+    builds.sort();
+    assert_eq!(found, builds);
+}
+
+#[tokio::test]
 async fn a_journal_of_a_newer_version_is_left_alone() {
     let folder = Folder::new();
     folder.edit("PRAGMA user_version = 99");

@@ -41,7 +41,7 @@ pub fn again() -> Instant {
     now
 }
 
-/// A connection's task, each poll of which is one piece of work.
+/// The task of a connection, or of one of its streams, each poll of which is one piece of work.
 pub struct Clocked<F>(pub Pin<Box<F>>);
 
 impl<F: Future> Future for Clocked<F> {

@@ -3,20 +3,19 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use tokio::time::Instant;
-
 use super::conn::SharedConn;
 use super::encoder::Encoder;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::record::Record;
 use crate::proxy::response::{Body, BrokeOff};
 use crate::telemetry::told::Ended;
+use crate::time::clock;
 
 /// Passes bytes both ways until either side has had enough; answers what ended it.
 pub(super) async fn pass(conn: &SharedConn, alarm: &Alarm, record: &Record, mut body: Body) -> Ended {
     conn.become_tunnel();
     let timeout = body.tunnel_timeout();
-    alarm.set(Instant::now() + timeout);
+    alarm.set(clock::now() + timeout);
     let mut encoder = Encoder::UntilClose;
     let mut ended = false;
     poll_fn(|cx| {
@@ -48,7 +47,7 @@ pub(super) async fn pass(conn: &SharedConn, alarm: &Alarm, record: &Record, mut 
                 _ => {}
             }
             if moved {
-                alarm.set(Instant::now() + timeout);
+                alarm.set(clock::now() + timeout);
                 continue;
             }
             return alarm.poll(cx).map(|()| Ended::TunnelSilent);
